@@ -1,0 +1,295 @@
+// Package config reads the one TOML file that describes a site: who the gateway
+// is, where it listens, which devices and systems it knows and where their
+// records go. It is strict: an unknown key is an error, and every problem is
+// told at once, in words, with its line. Nothing here opens a connection except
+// Probe, which only tries whether it could.
+package config
+
+import (
+	_ "embed"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // a site's PC may have no time zone data
+)
+
+// Sample is the commented sample file: every key with its default and reason.
+//
+//go:embed sample.toml
+var Sample []byte
+
+// maxFile bounds what is read of a configuration file.
+const maxFile = 4 << 20
+
+// A Config is a site. Defaults and required keys are in the tags: `toml:"key"`,
+// `default:"…"` as it would be written in the file (a list: one element),
+// `need:"yes"` where there is no default, `oneof:"…"` for enumerations.
+type Config struct {
+	Site         Site          `toml:"site"`
+	Console      Console       `toml:"console"`
+	DICOM        DICOM         `toml:"dicom"`
+	HL7          HL7           `toml:"hl7"`
+	MQTT         MQTT          `toml:"mqtt"`
+	Analysers    []Analyser    `toml:"analyser"`
+	Modalities   []Modality    `toml:"modality"`
+	Monitors     []Monitor     `toml:"monitor"`
+	HL7Peers     []HL7Peer     `toml:"hl7_peer"`
+	MQTTUsers    []MQTTUser    `toml:"mqtt_user"`
+	Destinations []Destination `toml:"destination"`
+
+	// File is the file that was read; empty for Default.
+	File string `toml:"-"`
+
+	lines lines
+}
+
+// Site is [site].
+type Site struct {
+	ID       string         `toml:"id" default:"nhip"`
+	Name     string         `toml:"name" default:""`
+	TimeZone *time.Location `toml:"time_zone" default:"Asia/Ho_Chi_Minh"`
+	Data     string         `toml:"data" default:"./data"` // after Load: relative to the working directory
+}
+
+// Console is [console]. It listens on loopback only.
+type Console struct {
+	Listen []string `toml:"listen" default:"127.0.0.1:8080"`
+	Hosts  []string `toml:"hosts" default:""` // further names in the Host header
+}
+
+// DICOM is [dicom].
+type DICOM struct {
+	Listen          []string `toml:"listen" default:"127.0.0.1:11112"`
+	AETitle         string   `toml:"ae_title" default:"NHIP"`
+	MaxAssociations int      `toml:"max_associations" default:"50"`
+	SOPClasses      []string `toml:"sop_classes" default:""` // besides the storage SOP classes of PS3.6
+}
+
+// HL7 is [hl7], the shared MLLP listener.
+type HL7 struct {
+	Listen     []string `toml:"listen" default:"127.0.0.1:2575"`
+	MaxMessage Size     `toml:"max_message" default:"64 MiB"`
+}
+
+// MQTT is [mqtt], the broker.
+type MQTT struct {
+	Listen     []string `toml:"listen" default:"127.0.0.1:1883"`
+	MaxClients int      `toml:"max_clients" default:"200"`
+}
+
+// States of an analyser: on trial everything is received, stored and shown, and
+// nothing reaches a destination.
+const (
+	Live  = "live"
+	Trial = "trial"
+)
+
+// Classes of what a monitor or MQTT user sends.
+const (
+	ClassRecord = "record" // committed before it is acknowledged
+	ClassLive   = "live"   // best effort
+)
+
+// What an analyser's results need of an order.
+const (
+	OrdersNone     = "none"
+	OrdersWarn     = "warn"
+	OrdersRequired = "required"
+)
+
+// Kinds of destinations.
+const (
+	KindHL7   = "hl7"
+	KindDICOM = "dicom"
+)
+
+// Analyser is one [[analyser]].
+type Analyser struct {
+	Name     string         `toml:"name" need:"yes"`
+	Profile  string         `toml:"profile" need:"yes"`
+	Port     string         `toml:"port" need:"yes"`
+	State    string         `toml:"state" default:"live" oneof:"live trial"`
+	Orders   string         `toml:"orders" default:"none" oneof:"none warn required"`
+	Address  []netip.Prefix `toml:"address" default:""`   // who may connect to a listening port; empty: any host
+	TimeZone *time.Location `toml:"time_zone" default:""` // nil: the site's; see Zone
+	To       []string       `toml:"to" default:""`
+}
+
+// Modality is one [[modality]].
+type Modality struct {
+	Name    string         `toml:"name" need:"yes"`
+	AETitle string         `toml:"ae_title" need:"yes"`
+	Address []netip.Prefix `toml:"address" need:"yes"`
+	To      []string       `toml:"to" default:""`
+}
+
+// Monitor is one [[monitor]].
+type Monitor struct {
+	Name     string         `toml:"name" need:"yes"`
+	Unit     string         `toml:"unit" need:"yes"`
+	Profile  string         `toml:"profile" need:"yes"`
+	Port     string         `toml:"port" need:"yes"`
+	Class    string         `toml:"class" default:"record" oneof:"record live"`
+	Address  []netip.Prefix `toml:"address" default:""`
+	TimeZone *time.Location `toml:"time_zone" default:""`
+	To       []string       `toml:"to" default:""`
+}
+
+// HL7Peer is one [[hl7_peer]]: a system that sends to [hl7].listen.
+type HL7Peer struct {
+	Name        string         `toml:"name" need:"yes"`
+	Address     []netip.Prefix `toml:"address" need:"yes"`
+	Application string         `toml:"application" default:""` // MSH-3; empty: any
+	Facility    string         `toml:"facility" default:""`    // MSH-4; empty: any
+	To          []string       `toml:"to" default:""`
+}
+
+// MQTTUser is one [[mqtt_user]].
+type MQTTUser struct {
+	Name         string   `toml:"name" need:"yes"`
+	PasswordFile string   `toml:"password_file" need:"yes"` // after Load: relative to the working directory
+	Subscribe    []string `toml:"subscribe" default:""`
+	Publish      []string `toml:"publish" default:""`
+	Class        string   `toml:"class" default:"live" oneof:"live record"`
+}
+
+// Destination is one [[destination]].
+type Destination struct {
+	Name    string `toml:"name" need:"yes"`
+	Kind    string `toml:"kind" need:"yes" oneof:"hl7 dicom"`
+	Address string `toml:"address" need:"yes"` // host:port
+
+	ConnectTimeout time.Duration `toml:"connect_timeout" default:"10s"`
+	AnswerTimeout  time.Duration `toml:"answer_timeout" default:"30s"`
+	MaxReject      int           `toml:"max_reject" default:"20"` // an AR or refusal is retried so often, then held
+
+	// kind = "hl7"
+	ReceivingApplication string `toml:"receiving_application" default:"" kind:"hl7"` // MSH-5
+	ReceivingFacility    string `toml:"receiving_facility" default:"" kind:"hl7"`    // MSH-6
+
+	// kind = "dicom"
+	CalledAETitle  string `toml:"called_ae_title" default:"" kind:"dicom"`
+	CallingAETitle string `toml:"calling_ae_title" default:"" kind:"dicom"` // after Load: [dicom].ae_title where not set
+}
+
+// A Size is a number of bytes, written "64 MiB", "512 KiB" or "1000".
+type Size int64
+
+// A Problem is something wrong with a configuration.
+type Problem struct {
+	File    string // empty where there is none
+	Line    int    // 0 where it has none
+	Where   string // the block, e.g. `analyser "xn-1"`, and key
+	Text    string // what is wrong and what to do about it
+	Warning bool   // worth saying; the gateway starts nevertheless
+}
+
+// String is the problem as one line.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.File != "" {
+		b.WriteString(p.File)
+		if p.Line > 0 {
+			b.WriteString(":" + strconv.Itoa(p.Line))
+		}
+		b.WriteString(": ")
+	}
+	if p.Warning {
+		b.WriteString("note: ")
+	}
+	if p.Where != "" {
+		b.WriteString(p.Where + ": ")
+	}
+	return b.String() + p.Text
+}
+
+// Good reports whether there are no problems but warnings.
+func Good(problems []Problem) bool {
+	for _, p := range problems {
+		if !p.Warning {
+			return false
+		}
+	}
+	return true
+}
+
+// Default is the configuration of a gateway without a file: on loopback, it
+// knows nobody, data in ./data.
+func Default() *Config {
+	c, _ := parse(nil, "")
+	return c
+}
+
+// Load reads, completes and checks the file. With problems that are not
+// warnings the Config must not be used (it may be nil).
+func Load(file string, env Env) (*Config, []Problem) {
+	b, err := readFile(file)
+	if err != nil {
+		return nil, []Problem{{File: file, Text: "cannot be read: " + reason(err)}}
+	}
+	c, problems := parse(b, file)
+	if c != nil {
+		problems = append(problems, c.Check(env)...)
+	}
+	for i := range problems {
+		problems[i].File = file
+	}
+	sortByLine(problems)
+	return c, problems
+}
+
+// Location is the zone in which the device writes its times.
+func (c *Config) Location(device *time.Location) *time.Location {
+	if device != nil {
+		return device
+	}
+	return c.Site.TimeZone
+}
+
+// Password is the user's password: the first line of the password file.
+func (u MQTTUser) Password() (string, error) {
+	b, err := os.ReadFile(u.PasswordFile)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}
+
+// Contains reports whether one of the prefixes contains the address. An IPv4
+// address that is mapped into IPv6 counts as what it is.
+func Contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, p := range prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// complete derives what the file leaves to other keys and resolves file names.
+func (c *Config) complete(file string) {
+	dir := filepath.Dir(file)
+	c.File = file
+	c.Site.Data = under(dir, c.Site.Data)
+	for i := range c.MQTTUsers {
+		c.MQTTUsers[i].PasswordFile = under(dir, c.MQTTUsers[i].PasswordFile)
+	}
+	for i := range c.Destinations {
+		d := &c.Destinations[i]
+		if d.Kind == KindDICOM && d.CallingAETitle == "" {
+			d.CallingAETitle = c.DICOM.AETitle
+		}
+	}
+}
+
+func under(dir, name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
