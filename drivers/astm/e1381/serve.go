@@ -1,0 +1,200 @@
+package e1381
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"nhip/drivers/port"
+)
+
+// Handler is what the receiver's owner does with what comes.
+type Handler interface {
+	// Store makes all messages durable in one commit. They are acknowledged when it
+	// returns nil, and refused (NAK: the analyser sends the frame again) when not.
+	// ctx ends storeTime after the frame: the sender gives up after 15 s.
+	Store(ctx context.Context, messages []Message) error
+	// Incomplete keeps what came of a session that broke before its L record:
+	// time-out, EOT without L, line cut. It is never a result.
+	Incomplete(ctx context.Context, fragment Message, reason string) error
+	// Ended: EOT was received after whatever was stored or incomplete in the
+	// session. It is not called when the line is cut or falls silent: then the
+	// analyser may not have seen the last ACK, and may repeat the message.
+	Ended(ctx context.Context) error
+}
+
+const (
+	storeTime = 10 * time.Second // leaves time for a NAK within the sender's 15 s
+	writeTime = 10 * time.Second // for the one byte of a reply
+)
+
+// ServeOptions are the options of Serve. Limits of zero are MaxFrame and MaxMessage.
+type ServeOptions struct {
+	Handler    Handler
+	MaxFrame   int
+	MaxMessage int
+	Log        *slog.Logger // nil: no log
+}
+
+// ErrSuperseded is returned by Serve when the device has a newer connection, see
+// port.Superseded, and this one was between two sessions.
+var ErrSuperseded = errors.New("e1381: the device has a newer connection")
+
+// Serve receives on c until the line is cut, ctx is done or c is superseded, and
+// says which. It does not close c. A failed Store is answered by NAK and does not
+// end it; a failed Incomplete or Ended does, for there is no reply to refuse with.
+func Serve(ctx context.Context, c port.Conn, o ServeOptions) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &server{ctx: ctx, c: c, o: o, r: NewReceiver(o.MaxFrame, o.MaxMessage)}
+	err := s.serve()
+	if cut := s.do(s.r.Cut(cutReason(ctx, err))); cut != nil {
+		return cut
+	}
+	return err
+}
+
+func cutReason(ctx context.Context, err error) string {
+	switch {
+	case ctx.Err() != nil:
+		return "the gateway was stopped"
+	case errors.Is(err, io.EOF):
+		return "line cut: the device closed the connection"
+	}
+	return "line cut"
+}
+
+type server struct {
+	ctx      context.Context
+	c        port.Conn
+	o        ServeOptions
+	r        *Receiver
+	deadline time.Time // of the receiver's timer; zero: none
+}
+
+func (s *server) serve() error {
+	superseded := port.Superseded(s.c)
+	stop := s.interrupt(superseded)
+	defer stop()
+	buf := make([]byte, 4096)
+	for {
+		// The deadline first, the looks after it: interrupt sets a deadline in the
+		// past, and one of the two then sees it.
+		if err := s.c.SetReadDeadline(s.deadline); err != nil {
+			return err
+		}
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		if s.r.Neutral() && closed(superseded) {
+			return ErrSuperseded
+		}
+		n, err := s.c.Read(buf)
+		if err := s.received(buf[:n]); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
+				if err := s.do(s.r.TimedOut()); err != nil {
+					return err
+				}
+			}
+		case err != nil:
+			return fmt.Errorf("e1381: %s: %w", s.c.Peer(), err)
+		}
+	}
+}
+
+// interrupt frees the read when ctx is done or the connection is superseded. The
+// returned function ends and awaits it.
+func (s *server) interrupt(superseded <-chan struct{}) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		past := time.Unix(1, 0)
+		for superseded := superseded; ; {
+			select {
+			case <-quit:
+				return
+			case <-superseded:
+				superseded = nil
+				s.c.SetReadDeadline(past)
+			case <-s.ctx.Done():
+				s.c.SetReadDeadline(past)
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *server) received(p []byte) error {
+	for len(p) > 0 {
+		n, actions := s.r.Receive(p)
+		p = p[n:]
+		if err := s.do(actions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) do(actions []Action) error {
+	// What has to be kept is kept also while the gateway stops.
+	ctx := context.WithoutCancel(s.ctx)
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Send:
+			if a.Why != "" {
+				s.o.Log.Warn("ASTM frame refused", "peer", s.c.Peer(), "why", a.Why)
+			}
+			if err := s.c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+				return err
+			}
+			if _, err := s.c.Write(a.Bytes); err != nil {
+				return fmt.Errorf("e1381: reply to %s: %w", s.c.Peer(), err)
+			}
+		case Wait:
+			s.deadline = time.Time{}
+			if a.For > 0 {
+				s.deadline = time.Now().Add(a.For)
+			}
+		case Store:
+			if err := s.store(ctx, a.Messages); err != nil {
+				s.o.Log.Error("ASTM message not stored", "peer", s.c.Peer(), "error", err)
+				return s.do(s.r.StoreFailed())
+			}
+		case Incomplete:
+			s.o.Log.Warn("ASTM message incomplete", "peer", s.c.Peer(), "why", a.Reason, "bytes", len(a.Fragment.Records))
+			if err := s.o.Handler.Incomplete(ctx, a.Fragment, a.Reason); err != nil {
+				return fmt.Errorf("e1381: incomplete message not stored: %w", err)
+			}
+		case Ended:
+			if err := s.o.Handler.Ended(ctx); err != nil {
+				return fmt.Errorf("e1381: end of session not stored: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *server) store(ctx context.Context, messages []Message) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return s.o.Handler.Store(ctx, messages)
+}
