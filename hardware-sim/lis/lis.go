@@ -1,0 +1,312 @@
+// Package lis plays a laboratory information system: it takes results as HL7
+// ORU^R01 by MLLP, checks them against what the gateway promises, and answers,
+// rightly or, when told to, wrongly. It reads the messages by hand (package
+// wire), not with the product's codec.
+package lis
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
+)
+
+// Faults are wrong answers: each is given to that many of the next messages,
+// in the order of the fields.
+type Faults struct {
+	AE      int // MSA|AE: an error in the content
+	AR      int // MSA|AR: rejected, come again
+	Silence int // no answer at all
+	Close   int // the connection is closed instead of an answer
+	WrongID int // MSA|AA with another message's control ID in MSA-2
+	Garbage int // a block that is no HL7
+	Late    int // the right answer, after LateBy
+	LateBy  time.Duration
+}
+
+// Options of a LIS.
+type Options struct {
+	Name     string               // as the gateway's configuration names the destination
+	Received func(truth.Delivery) // called for each message, before the next is read
+	Log      *slog.Logger
+	Now      func() time.Time
+	Zone     *time.Location // of times without a zone; the gateway always sends one
+}
+
+// A LIS is one simulated laboratory information system.
+type LIS struct {
+	o       Options
+	service wire.Service
+
+	mu     sync.Mutex
+	faults Faults
+	done   map[string]int
+	total  int
+	other  int
+	serial int
+}
+
+// New returns a LIS that does not listen yet.
+func New(o Options) *LIS { return &LIS{o: o, done: map[string]int{}} }
+
+// Inject adds faults to those that are still due.
+func (l *LIS) Inject(f Faults) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults.AE += f.AE
+	l.faults.AR += f.AR
+	l.faults.Silence += f.Silence
+	l.faults.Close += f.Close
+	l.faults.WrongID += f.WrongID
+	l.faults.Garbage += f.Garbage
+	l.faults.Late += f.Late
+	if f.LateBy > 0 {
+		l.faults.LateBy = f.LateBy
+	}
+}
+
+// Down takes the LIS out of service for d: connections are cut and refused.
+func (l *LIS) Down(d time.Duration) {
+	l.did("down")
+	l.service.Down(d)
+}
+
+// Counters says how often each fault was done.
+func (l *LIS) Counters() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := map[string]int{}
+	for k, v := range l.done {
+		c[k] = v
+	}
+	return c
+}
+
+// Received is the number of ORU messages that came, repeats too.
+func (l *LIS) Received() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
+}
+
+// Run listens on the address and serves until ctx ends. ready, which may be
+// nil, gets the real address.
+func (l *LIS) Run(ctx context.Context, address string, ready func(net.Addr)) error {
+	return l.service.Run(ctx, address, ready, func(ctx context.Context, listener net.Listener) error {
+		return wire.Accept(ctx, listener, l.serve)
+	})
+}
+
+func (l *LIS) serve(ctx context.Context, c net.Conn) {
+	r := bufio.NewReader(c)
+	for {
+		message, err := wire.ReadBlock(r)
+		if err != nil {
+			if ctx.Err() == nil {
+				l.o.Log.Debug("connection ended", "peer", c.RemoteAddr().String(), "error", err)
+			}
+			return
+		}
+		if !l.take(ctx, c, message) {
+			return
+		}
+	}
+}
+
+// take records and answers one message. It reports whether the connection goes
+// on.
+func (l *LIS) take(ctx context.Context, c net.Conn, message []byte) bool {
+	segments := wire.Split(message)
+	msh := wire.First(segments, "MSH")
+	if msh == nil {
+		l.o.Log.Warn("a block that is no HL7", "bytes", len(message))
+		return false
+	}
+	outcome, answer := l.answer(ctx, c, msh)
+	d := read(segments, l.o.Zone)
+	if d.Kind == "" {
+		l.mu.Lock()
+		l.other++
+		l.mu.Unlock()
+		return answer != "close"
+	}
+	l.mu.Lock()
+	l.total++
+	l.mu.Unlock()
+	sum := sha256.Sum256(message)
+	d.Destination, d.Name, d.Digest = l.o.Name, msh.Field(10), hex.EncodeToString(sum[:])
+	d.Outcome, d.Answer = outcome, answer
+	l.o.Received(d)
+	return answer != "close"
+}
+
+// answer writes the answer that is due, and says what it means to the gateway.
+func (l *LIS) answer(ctx context.Context, c net.Conn, msh wire.Segment) (truth.Outcome, string) {
+	id := msh.Field(10)
+	fault, by := l.due()
+	send := func(block []byte, o truth.Outcome, words string) (truth.Outcome, string) {
+		if _, err := c.Write(block); err != nil {
+			return truth.Unanswered, "the line broke"
+		}
+		return o, words
+	}
+	switch fault {
+	case "AE", "AR":
+		return send(l.ack(msh, fault, id), truth.Refused, fault)
+	case "silence", "close":
+		return truth.Unanswered, fault
+	case "wrong MSA-2":
+		return send(l.ack(msh, "AA", "0"+id), truth.Unanswered, fault)
+	case "garbage":
+		return send(wire.Block([]byte("I am not HL7\r")), truth.Unanswered, fault)
+	case "late":
+		if !wire.Wait(ctx, by) {
+			return truth.Unanswered, "the line broke"
+		}
+	}
+	return send(l.ack(msh, "AA", id), truth.Accepted, "AA")
+}
+
+// due takes the next fault that is due.
+func (l *LIS) due() (string, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range []struct {
+		name string
+		left *int
+	}{
+		{"AE", &l.faults.AE}, {"AR", &l.faults.AR}, {"silence", &l.faults.Silence}, {"close", &l.faults.Close},
+		{"wrong MSA-2", &l.faults.WrongID}, {"garbage", &l.faults.Garbage}, {"late", &l.faults.Late},
+	} {
+		if *f.left > 0 {
+			*f.left--
+			l.done[f.name]++
+			return f.name, l.faults.LateBy
+		}
+	}
+	return "", 0
+}
+
+func (l *LIS) did(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done[what]++
+}
+
+func (l *LIS) ack(msh wire.Segment, code, id string) []byte {
+	l.mu.Lock()
+	l.serial++
+	serial := l.serial
+	l.mu.Unlock()
+	now := l.o.Now().Format("20060102150405-0700")
+	text := fmt.Sprintf("MSH|^~\\&|%s|HOSPITAL|%s|%s|%s||ACK^R01^ACK|A%d|P|2.5.1\rMSA|%s|%s\r",
+		wire.Escape(l.o.Name), msh.Field(3), msh.Field(4), now, serial, code, id)
+	if code == "AE" {
+		text += "ERR||OBX^1|199^other^HL70357|E\r"
+	}
+	return wire.Block([]byte(text))
+}
+
+// read is what a result message says, and what is wrong with it by the
+// contract of the gateway. A message that is no result has no kind.
+func read(segments []wire.Segment, zone *time.Location) truth.Delivery {
+	msh, obr, spm := wire.First(segments, "MSH"), wire.First(segments, "OBR"), wire.First(segments, "SPM")
+	if msh.Component(9, 1) != "ORU" || obr == nil || spm == nil && obr.Field(3) == "" {
+		return truth.Delivery{}
+	}
+	d := truth.Delivery{Kind: truth.ORU, Key: obr.Component(3, 1), Patient: patient(wire.First(segments, "PID"))}
+	d.Faults = faults(msh, obr, spm)
+	for _, s := range segments {
+		switch s.Name() {
+		case "OBR":
+			if s.Component(3, 1) != d.Key {
+				d.Faults = append(d.Faults, "the OBR segments name two specimens")
+			}
+		case "OBX":
+			if f := typeFault(s); f != "" {
+				d.Faults = append(d.Faults, f)
+			}
+			d.Results = append(d.Results, result(s, zone))
+		}
+	}
+	return d
+}
+
+func faults(msh, obr, spm wire.Segment) []string {
+	var wrong []string
+	want := func(what, got, want string) {
+		if got != want {
+			wrong = append(wrong, fmt.Sprintf("%s is %q, want %q", what, got, want))
+		}
+	}
+	want("MSH-9", msh.Field(9), "ORU^R01^ORU_R01")
+	want("MSH-12", msh.Field(12), "2.5.1")
+	want("MSH-18", msh.Field(18), "UNICODE UTF-8")
+	want("OBR-2", obr.Field(2), "")
+	if id := msh.Field(10); id == "" || len(id) > 20 {
+		wrong = append(wrong, fmt.Sprintf("MSH-10 %q is empty or over 20 characters", id))
+	}
+	specimen := obr.Component(3, 1)
+	placer, filler := wire.Part(spm.Component(2, 1), "&", 1), wire.Part(spm.Component(2, 2), "&", 1)
+	if placer != specimen && filler != specimen {
+		wrong = append(wrong, fmt.Sprintf("SPM-2 is %q, OBR-3 is %q", spm.Field(2), specimen))
+	}
+	return wrong
+}
+
+var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?$`)
+
+// typeFault says where OBX-2 is NM without a plain decimal number.
+func typeFault(obx wire.Segment) string {
+	value, kind := obx.Component(5, 1), obx.Field(2)
+	if kind == "NM" && !decimal.MatchString(value) {
+		return fmt.Sprintf("OBX-2 is NM for %q", value)
+	}
+	if strings.Contains(obx.Field(5), "^") {
+		return "OBX-5 has components"
+	}
+	return ""
+}
+
+func result(obx wire.Segment, zone *time.Location) truth.Result {
+	r := truth.Result{
+		Code:   obx.Component(3, 1),
+		Value:  wire.Unescape(obx.Field(5)),
+		Unit:   obx.Component(6, 1),
+		Flag:   wire.Unescape(obx.Field(8)),
+		Status: obx.Field(11),
+	}
+	for _, n := range []int{14, 19} {
+		if t, ok := wire.Time(obx.Field(n), zone); ok {
+			r.Times = append(r.Times, t)
+		}
+	}
+	return r
+}
+
+// patient is the identifier of PID-3 and the parts of the name of PID-5, in
+// whatever order they came.
+func patient(pid wire.Segment) string {
+	if pid == nil {
+		return ""
+	}
+	var name []string
+	for n := range 3 {
+		if part := pid.Component(5, n+1); part != "" {
+			name = append(name, part)
+		}
+	}
+	slices.Sort(name)
+	return strings.TrimSpace(pid.Component(3, 1) + " " + strings.Join(name, " "))
+}
