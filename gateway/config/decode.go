@@ -87,6 +87,9 @@ func positions(b []byte) lines {
 		case unstable.Table:
 			table = path
 		case unstable.ArrayTable:
+			if count[path] == 0 {
+				l[path] = line
+			}
 			table = fmt.Sprintf("%s[%d]", path, count[path])
 			count[path]++
 		case unstable.KeyValue:
