@@ -142,7 +142,14 @@ func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	n := h.b.admitted.Add(1)
 	h.b.log.Info("mqtt: connected", "user", u.Name, "peer", c.peer, "version", pk.ProtocolVersion)
 
-	cl.ID = u.Name + "\x00" + cl.ID           // nobody takes over the connection of another user
+	// MQTT 5 section 3.1.4: the older connection of the client ends. mochi's own
+	// take-over may throw the new one out of its tables, so its name is unique.
+	if c.id != "" {
+		if old := h.b.replace(c); old != nil {
+			_ = h.end(old.client, old, packets.ErrSessionTakenOver)
+		}
+	}
+	cl.ID = fmt.Sprintf("%s\x00%s\x00%d", u.Name, cl.ID, n)
 	cl.Properties.Props.TopicAliasMaximum = 0 // its aliases race between publishers
 	// mochi's flow control towards a subscriber leaks and reorders: it is off, and
 	// OnQosPublish cuts who has MaxInflight messages open. A client that asks for
