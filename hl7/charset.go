@@ -1,0 +1,283 @@
+package hl7
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
+)
+
+// A charset is a character set of table 0211.
+type charset struct {
+	name     string
+	encoding encoding.Encoding // nil: the bytes are UTF-8
+	// width is the length of the first character of b. It is there for the sets
+	// in which the second byte of a character may look like a delimiter, so that
+	// "decode first, split second" holds without giving up the original bytes.
+	width func(b []byte) int
+	// problem says why the set cannot be decoded.
+	problem string
+}
+
+var (
+	ascii    = &charset{name: "ASCII"}
+	utf8Set  = &charset{name: "UNICODE UTF-8"}
+	japan    = &charset{name: "ISO IR87", encoding: japanese.ISO2022JP, width: iso2022Width}
+	japanX   = &charset{name: "ISO IR14", encoding: japanese.ShiftJIS}
+	shiftJIS = &charset{name: "SHIFT_JIS", encoding: japanese.ShiftJIS, width: shiftJISWidth}
+)
+
+// charsets are those of table 0211 by their names without punctuation, since
+// senders write 8859/1, 8859-1 and ISO-8859-1. Shift_JIS is not of the table but
+// in use.
+var charsets = map[string]*charset{
+	"":             ascii,
+	"ASCII":        ascii,
+	"ISOIR6":       ascii,
+	"UNICODEUTF8":  utf8Set,
+	"UTF8":         utf8Set,
+	"UNICODE":      utf8Set, // deprecated; UTF-16 cannot stand in an MLLP frame
+	"ISOIR192":     utf8Set,
+	"88591":        {name: "8859/1", encoding: charmap.ISO8859_1},
+	"88592":        {name: "8859/2", encoding: charmap.ISO8859_2},
+	"88593":        {name: "8859/3", encoding: charmap.ISO8859_3},
+	"88594":        {name: "8859/4", encoding: charmap.ISO8859_4},
+	"88595":        {name: "8859/5", encoding: charmap.ISO8859_5},
+	"88596":        {name: "8859/6", encoding: charmap.ISO8859_6},
+	"88597":        {name: "8859/7", encoding: charmap.ISO8859_7},
+	"88598":        {name: "8859/8", encoding: charmap.ISO8859_8},
+	"88599":        {name: "8859/9", encoding: charmap.ISO8859_9},
+	"885915":       {name: "8859/15", encoding: charmap.ISO8859_15},
+	"ISOIR14":      japanX,
+	"ISOIR87":      japan,
+	"ISOIR159":     japan,
+	"SHIFTJIS":     shiftJIS,
+	"GB180302000":  {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: gb18030Width},
+	"GB18030":      {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: gb18030Width},
+	"KSX1001":      {name: "KS X 1001", encoding: korean.EUCKR},
+	"BIG5":         {name: "BIG-5", encoding: traditionalchinese.Big5, width: big5Width},
+	"CNS116431992": {name: "CNS 11643-1992", problem: "CNS 11643-1992 cannot be decoded"},
+	"UNICODEUTF16": {name: "UNICODE UTF-16", problem: "UTF-16 cannot stand in a message whose delimiters are bytes"},
+	"UNICODEUTF32": {name: "UNICODE UTF-32", problem: "UTF-32 cannot stand in a message whose delimiters are bytes"},
+}
+
+// charsetOf is the character set that MSH-18 declares. The first repetition is
+// the default and the others are switched to by ISO 2022 escapes (HL7 v2.5.1
+// section 2.15.9.18); of those only the Japanese ones are in use.
+func charsetOf(msh18 []byte, repetition byte) *charset {
+	switch string(msh18) {
+	case "", "ASCII":
+		return ascii
+	case "UNICODE UTF-8":
+		return utf8Set
+	}
+	var names []string
+	if repetition == 0 {
+		names = []string{string(msh18)}
+	} else {
+		names = strings.Split(string(msh18), string(rune(repetition)))
+	}
+	for _, name := range names[1:] {
+		if cs := lookUp(name); cs == japan || cs == japanX {
+			return japan
+		}
+	}
+	return lookUp(names[0])
+}
+
+func lookUp(name string) *charset {
+	plain := strings.Map(func(r rune) rune {
+		if r < 0x80 && isAlphanumeric(byte(r)) {
+			return rune(upper(byte(r)))
+		}
+		return -1
+	}, name)
+	if cs, ok := charsets[plain]; ok {
+		return cs
+	}
+	if cs, ok := charsets[strings.TrimPrefix(plain, "ISO")]; ok {
+		return cs
+	}
+	return &charset{problem: "MSH-18 is not in table 0211"}
+}
+
+// OverrideCharset reads and writes texts in the character set named (table 0211),
+// whatever MSH-18 says: for a sender whose declaration is missing or wrong.
+func (m *Message) OverrideCharset(name string) error {
+	cs := lookUp(name)
+	if cs.problem != "" {
+		return fmt.Errorf("hl7: character set %q: %s", name, cs.problem)
+	}
+	m.charset, m.forced = cs, true
+	return nil
+}
+
+// CheckCharset says whether the bytes of the message can be what MSH-18 (or
+// OverrideCharset) declares. Without a declaration the set is ASCII, and texts are
+// read as UTF-8. What cannot be decoded reads as U+FFFD; the bytes stay.
+func (m *Message) CheckCharset() error {
+	cs := m.charset
+	if cs.problem != "" {
+		return errors.New("hl7: " + cs.problem)
+	}
+	for _, s := range m.segments {
+		if what := cs.mismatch(s.text); what != "" {
+			return fmt.Errorf("hl7: MSH-18 says %s, but a segment %s %s", cs.name, s.name(), what)
+		}
+	}
+	return nil
+}
+
+// mismatch says why b is not in the character set, "" where it can be.
+func (cs *charset) mismatch(b []byte) string {
+	high := bytes.ContainsFunc(b, func(r rune) bool { return r >= 0x80 })
+	switch {
+	case !high:
+		return ""
+	case cs == ascii:
+		return "has other characters"
+	case cs == utf8Set && !utf8.Valid(b):
+		return "is not valid UTF-8"
+	case cs == utf8Set:
+		return ""
+	case cs.width == nil && utf8.Valid(b):
+		return "looks like UTF-8"
+	case bytes.ContainsRune([]byte(cs.decode(b)), utf8.RuneError):
+		return "has bytes that are none of its characters"
+	}
+	return ""
+}
+
+// index is the position of the first d in b that is a character of its own, or -1.
+func (cs *charset) index(b []byte, d byte) int {
+	if d == 0 {
+		return -1
+	}
+	if cs.width == nil {
+		return bytes.IndexByte(b, d)
+	}
+	for i := 0; i < len(b); i += cs.width(b[i:]) {
+		if b[i] == d {
+			return i
+		}
+	}
+	return -1
+}
+
+// decode never fails: what is no character becomes U+FFFD.
+func (cs *charset) decode(b []byte) string {
+	if cs.encoding == nil || isASCII(b) && cs != japan {
+		return strings.ToValidUTF8(string(b), "\uFFFD")
+	}
+	decoded, err := cs.encoding.NewDecoder().Bytes(b)
+	if err != nil {
+		return strings.ToValidUTF8(string(b), "\uFFFD")
+	}
+	return string(decoded)
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// text is what bytes of the message mean.
+func (m *Message) text(raw []byte) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	return m.charset.decode(unescape(raw, m.delimiters, m.charset))
+}
+
+var errCharset = errors.New("a character is not in the message's character set")
+
+// encode is the reverse of text.
+func (m *Message) encode(value string) ([]byte, error) {
+	escaped, err := Escape(value, m.delimiters)
+	if err != nil {
+		return nil, err
+	}
+	cs := m.charset
+	switch {
+	case cs.problem != "":
+		return nil, errors.New(cs.problem)
+	case cs.encoding == nil && !utf8.ValidString(escaped):
+		return nil, errCharset
+	case cs.encoding == nil:
+		// An empty MSH-18 is ASCII, which many take for leave to write UTF-8.
+		if declared := m.header(18); cs == ascii && (len(declared) > 0 || m.forced) && !isASCII([]byte(escaped)) {
+			return nil, errCharset
+		}
+		return []byte(escaped), nil
+	}
+	encoded, err := cs.encoding.NewEncoder().Bytes([]byte(escaped))
+	if err != nil {
+		return nil, errCharset
+	}
+	return encoded, nil
+}
+
+// shiftJISWidth: lead bytes 81 to 9F and E0 to FC.
+func shiftJISWidth(b []byte) int {
+	if c := b[0]; (c >= 0x81 && c <= 0x9F || c >= 0xE0 && c <= 0xFC) && isTrail(b) {
+		return 2
+	}
+	return 1
+}
+
+func big5Width(b []byte) int {
+	if b[0] >= 0x81 && b[0] <= 0xFE && isTrail(b) {
+		return 2
+	}
+	return 1
+}
+
+// gb18030Width: two bytes, or four where the second is a digit.
+func gb18030Width(b []byte) int {
+	if b[0] < 0x81 || b[0] == 0xFF {
+		return 1
+	}
+	if len(b) >= 4 && b[1] >= '0' && b[1] <= '9' && b[2] >= 0x81 && b[3] >= '0' && b[3] <= '9' {
+		return 4
+	}
+	if isTrail(b) {
+		return 2
+	}
+	return 1
+}
+
+// isTrail says whether b[1] can be the second byte of a character, so that a cut
+// character does not swallow a delimiter below 40.
+func isTrail(b []byte) bool { return len(b) >= 2 && b[1] >= 0x40 && b[1] != 0x7F }
+
+// iso2022Width takes everything from an escape out of ASCII to the escape back as
+// one character: delimiters count in ASCII only (HL7 v2.5.1 section 2.15.9.20).
+func iso2022Width(b []byte) int {
+	if b[0] != 0x1B {
+		return 1
+	}
+	i := 0
+	for {
+		toASCII := bytes.HasPrefix(b[i:], []byte("\x1B(B")) || bytes.HasPrefix(b[i:], []byte("\x1B(J"))
+		if toASCII {
+			return i + 3
+		}
+		next := bytes.IndexByte(b[i+1:], 0x1B)
+		if next < 0 {
+			return len(b)
+		}
+		i += 1 + next
+	}
+}

@@ -1,0 +1,238 @@
+package mllp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"nhip/hl7"
+)
+
+// Conn is what Serve needs of a connection: a net.Conn or a serial line.
+type Conn interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// A Handler takes the content of a frame and returns the answer; nil for none. An
+// error closes the connection without an answer.
+type Handler func(ctx context.Context, frame []byte) (answer []byte, err error)
+
+// ServeOptions are the rules for one connection. Zero means the default.
+type ServeOptions struct {
+	Handler Handler
+	// TooLong answers a frame over MaxFrame, of which it gets the first bytes, up
+	// to 4 KiB; then the connection is closed. nil: closed without an answer.
+	TooLong func(head []byte) (answer []byte)
+	// Junk is told of bytes outside of frames; nil is allowed.
+	Junk func(bytes int)
+
+	MaxFrame     int           // bytes; 64 MiB
+	FrameTimeout time.Duration // from VT to FS; 60 s
+	WriteTimeout time.Duration // for an answer; 30 s
+	Idle         time.Duration // silence between frames; default for ever, as devices need it
+
+	Log *slog.Logger // with the peer in its attributes; default slog.Default()
+}
+
+// maxJunk is how many bytes a connection may send outside of frames in a row.
+const maxJunk = 64 << 10
+
+// Reasons for which Serve closes a connection.
+var (
+	ErrNotHL7       = errors.New("mllp: the frame is no HL7 message")
+	ErrForeign      = errors.New("mllp: another protocol")
+	ErrTooLong      = errors.New("mllp: the frame is too long")
+	ErrJunk         = errors.New("mllp: too many bytes outside of frames")
+	ErrFrameTimeout = errors.New("mllp: the frame was not completed in time")
+	ErrIdle         = errors.New("mllp: nothing came for too long")
+	ErrCut          = errors.New("mllp: the connection ended within a frame")
+)
+
+// Serve receives frames on a connection and answers them, one after the other in
+// the order in which they came, each answer with one Write. It closes c and returns
+// when the peer has closed (nil), when ctx ends (after the frame in work was
+// answered), or when something is wrong with the peer, the connection or the
+// handler; the reason is logged, without content.
+func Serve(ctx context.Context, c Conn, o ServeOptions) error {
+	s := newServer(c, o)
+	defer c.Close()
+	// A deadline in the past ends the Read in progress.
+	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err := s.run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, io.EOF) && s.receiver.Unfinished():
+		err = ErrCut
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	s.o.Log.Warn("MLLP connection closed", "reason", err)
+	return err
+}
+
+type server struct {
+	c        Conn
+	o        ServeOptions
+	receiver *Receiver
+	begun    time.Time // when the unfinished frame, or the connection, began
+	frames   int
+	junk     int // since the last frame
+	out      []byte
+}
+
+func newServer(c Conn, o ServeOptions) *server {
+	if o.MaxFrame == 0 {
+		o.MaxFrame = 64 << 20
+	}
+	if o.FrameTimeout == 0 {
+		o.FrameTimeout = time.Minute
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Junk == nil {
+		o.Junk = func(int) {}
+	}
+	return &server{c: c, o: o, receiver: NewReceiver(o.MaxFrame)}
+}
+
+func (s *server) run(ctx context.Context) error {
+	buffer := make([]byte, 16<<10)
+	last := time.Now()
+	for ctx.Err() == nil {
+		deadline, late := s.deadline(last)
+		if err := s.c.SetReadDeadline(deadline); err != nil {
+			return err
+		}
+		if ctx.Err() != nil { // it ended before the deadline was set, and was overwritten
+			return ctx.Err()
+		}
+		n, err := s.c.Read(buffer)
+		if n > 0 {
+			last = time.Now()
+			if err := s.received(ctx, buffer[:n], last); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && late == nil:
+			if err := s.handle(ctx, s.receiver.TimedOut()); err != nil {
+				return err
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return late
+		case errors.Is(err, io.EOF):
+			// FS was the last byte that the peer sent.
+			if err := s.handle(ctx, s.receiver.TimedOut()); err != nil {
+				return err
+			}
+			return io.EOF
+		case err != nil:
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// deadline is until when to wait for the next byte and which error it is when none
+// comes; nil where a frame is complete then.
+func (s *server) deadline(last time.Time) (time.Time, error) {
+	switch {
+	case s.receiver.Timer() > 0:
+		return last.Add(s.receiver.Timer()), nil
+	case s.receiver.Unfinished():
+		return s.begun.Add(s.o.FrameTimeout), ErrFrameTimeout
+	case s.frames == 0 && s.junk > 0:
+		return s.begun.Add(s.o.FrameTimeout), ErrJunk
+	case s.o.Idle > 0:
+		return last.Add(s.o.Idle), ErrIdle
+	}
+	return time.Time{}, nil
+}
+
+func (s *server) received(ctx context.Context, b []byte, now time.Time) error {
+	waiting := s.receiver.Unfinished() || s.junk > 0
+	events := s.receiver.Receive(b)
+	if !waiting || len(events) > 0 {
+		s.begun = now
+	}
+	return s.handle(ctx, events)
+}
+
+func (s *server) handle(ctx context.Context, events []Event) error {
+	for _, event := range events {
+		var err error
+		switch e := event.(type) {
+		case Frame:
+			err = s.frame(ctx, e.Content)
+		case Junk:
+			err = s.skipped(e.Bytes)
+		case Discarded:
+			s.o.Log.Warn("MLLP frame without an end discarded: another one began", "bytes", e.Bytes)
+		case TooLong:
+			err = s.tooLong(e.Head)
+		case Foreign:
+			err = fmt.Errorf("%w: %s", ErrForeign, e.Protocol)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) frame(ctx context.Context, content []byte) error {
+	if s.junk > 0 {
+		s.o.Log.Warn("bytes before an MLLP frame skipped", "bytes", s.junk)
+	}
+	s.frames++
+	s.junk = 0
+	if !hl7.IsMessage(content) {
+		return ErrNotHL7
+	}
+	answer, err := s.o.Handler(ctx, content)
+	if err != nil {
+		return err
+	}
+	return s.answer(answer)
+}
+
+func (s *server) skipped(bytes int) error {
+	s.o.Junk(bytes)
+	if s.junk += bytes; s.junk > maxJunk {
+		return ErrJunk
+	}
+	return nil
+}
+
+func (s *server) tooLong(head []byte) error {
+	if s.o.TooLong != nil {
+		if err := s.answer(s.o.TooLong(head)); err != nil {
+			return err
+		}
+	}
+	return ErrTooLong
+}
+
+func (s *server) answer(message []byte) error {
+	if len(message) == 0 {
+		return nil
+	}
+	if err := s.c.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout)); err != nil {
+		return err
+	}
+	s.out = AppendFrame(s.out[:0], message)
+	_, err := s.c.Write(s.out)
+	return err
+}
