@@ -7,7 +7,7 @@
 // record types H and L, because a message, H to L, is what is stored before its
 // acknowledgement.
 //
-// The receiver (E1381 section 6, figure of the receiver):
+// The receiver (E1381 section 6):
 //
 //	          ENQ / ACK                  STX                ETB, ETX
 //	neutral ------------> waiting ----------------> block -----------> checksum
@@ -25,7 +25,7 @@ package e1381
 
 import "time"
 
-// Control characters of the link, E1381 section 6.1.
+// Control characters of the link.
 const (
 	STX = 0x02
 	ETX = 0x03
@@ -48,7 +48,7 @@ const (
 	MaxTextA2  = MaxFrame - overhead // text of a frame, LIS01-A2: 63,993
 )
 
-// Timers, E1381 section 6.5.2 and 6.2.7.
+// Timers, E1381 sections 6.2 and 6.5.
 const (
 	ReplyTimer    = 15 * time.Second // the sender waits so long for a reply to ENQ or to a frame
 	ReceiverTimer = 30 * time.Second // the receiver waits so long for the next frame or EOT
@@ -63,8 +63,8 @@ const (
 	// checksum. The frame is then complete when nothing has followed for so long.
 	tailTimer = 1 * time.Second
 
-	// attempts is how often a frame may be sent and not accepted, E1381 section
-	// 6.5.1.2; the same bound is used for ENQ answered by NAK.
+	// attempts is how often a frame may be sent and not accepted, E1381
+	// section 6.5; the same bound is used for ENQ answered by NAK.
 	attempts = 6
 )
 

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// A Frame is the text of one frame and its end, ETB or ETX. E1381 section 6.3.1.
+// A Frame is the text of one frame and its end, ETB or ETX. E1381 section 6.3.1.2.
 type Frame struct {
 	Text []byte
 	End  byte
 }
 
 // Checksum is the sum modulo 256 of the characters from the frame number to ETB or
-// ETX inclusive, E1381 section 6.3.3.
+// ETX inclusive, E1381 section 6.3.
 func Checksum(block []byte) byte {
 	var sum byte
 	for _, b := range block {

@@ -55,13 +55,13 @@ func (s *session) join(text []byte, etx bool) []Message {
 
 func lineEnd(b byte) bool { return b == CR || b == LF }
 
-// isHeader: H and the delimiter definition, LIS02-A2 section 6.2. A letter or digit
+// isHeader: H and the delimiter definition, LIS02-A2. A letter or digit
 // is no delimiter.
 func isHeader(record []byte) bool {
 	return len(record) > 1 && record[0] == 'H' && !alphanumeric(record[1])
 }
 
-// isTerminator: L, alone or with fields, LIS02-A2 section 13.
+// isTerminator: L, alone or with fields, LIS02-A2.
 func isTerminator(record []byte, field byte) bool {
 	return len(record) > 0 && record[0] == 'L' && (len(record) == 1 || record[1] == field)
 }

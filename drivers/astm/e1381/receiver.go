@@ -93,7 +93,7 @@ func (r *Receiver) receive(b byte) (taken bool, actions []Action) {
 		r.session = session{state: waiting}
 		return true, reply(ACK, "")
 
-	case waiting: // section 6.3; characters before STX or EOT are ignored, 6.5.1
+	case waiting: // section 6.3; characters before STX or EOT are ignored, 6.5
 		switch b {
 		case STX:
 			r.state, r.frame, r.paid, r.ndigits = block, r.frame[:0], 0, 0
@@ -131,8 +131,8 @@ func (r *Receiver) receive(b byte) (taken bool, actions []Action) {
 	}
 }
 
-// character takes a character of a frame, section 6.3.1. EOT is forbidden in text
-// (6.4): the sender has given up.
+// character takes a character of a frame, section 6.3. EOT is forbidden in text
+// (section 6.6): the sender has given up.
 func (r *Receiver) character(b byte) []Action {
 	if b == EOT {
 		return r.ended()
@@ -154,7 +154,7 @@ func (r *Receiver) character(b byte) []Action {
 	return nil
 }
 
-// complete judges a frame that has ended, section 6.5.1.
+// complete judges a frame that has ended, section 6.5.
 func (r *Receiver) complete() []Action {
 	r.state = waiting
 	high, low := hexValue(r.digits[0]), hexValue(r.digits[1])
@@ -211,7 +211,7 @@ func (r *Receiver) TimedOut() []Action {
 	case tail:
 		return r.complete()
 	}
-	return append(r.reset("no frame for 30 s"), Wait{}) // section 6.5.2.2
+	return append(r.reset("no frame for 30 s"), Wait{}) // section 6.5
 }
 
 // Cut is called when the line is gone or is given up; reason in words. The

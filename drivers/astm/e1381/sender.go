@@ -76,9 +76,9 @@ func (s *Sender) receive(b byte) []Action {
 			s.state = contending
 			return []Action{Wait{InstrumentTimer}}
 		}
-	case transferring: // section 6.3.4: any other character is a NAK
+	case transferring: // section 6.3: any other character is a NAK
 		switch b {
-		case ACK, EOT: // EOT: accepted, and please stop; which the sender may ignore, 6.5.4
+		case ACK, EOT: // EOT: accepted, and please stop; which the sender may ignore, 6.3.5
 			s.next, s.refused = s.next+1, 0
 			return s.frame()
 		}
