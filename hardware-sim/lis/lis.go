@@ -25,14 +25,14 @@ import (
 // Faults are wrong answers: each is given to that many of the next messages,
 // in the order of the fields.
 type Faults struct {
-	AE      int // MSA|AE: an error in the content
-	AR      int // MSA|AR: rejected, come again
-	Silence int // no answer at all
-	Close   int // the connection is closed instead of an answer
-	WrongID int // MSA|AA with another message's control ID in MSA-2
-	Garbage int // a block that is no HL7
-	Late    int // the right answer, after LateBy
-	LateBy  time.Duration
+	AE      int           `toml:"ae"`        // MSA|AE: an error in the content
+	AR      int           `toml:"ar"`        // MSA|AR: rejected, come again
+	Silence int           `toml:"silence"`   // no answer at all
+	Close   int           `toml:"close"`     // the connection is closed instead of an answer
+	WrongID int           `toml:"wrong_msa"` // MSA|AA with another message's control ID in MSA-2
+	Garbage int           `toml:"garbage"`   // a block that is no HL7
+	Late    int           `toml:"late"`      // the right answer, after LateBy
+	LateBy  wire.Duration `toml:"late_by"`
 }
 
 // Options of a LIS.
@@ -192,7 +192,7 @@ func (l *LIS) due() (string, time.Duration) {
 		if *f.left > 0 {
 			*f.left--
 			l.done[f.name]++
-			return f.name, l.faults.LateBy
+			return f.name, time.Duration(l.faults.LateBy)
 		}
 	}
 	return "", 0

@@ -88,7 +88,7 @@ func TestEachFaultIsGivenOnceAndCounted(t *testing.T) {
 		{"close", Faults{Close: 1}, truth.Unanswered, ""},
 		{"wrong MSA-2", Faults{WrongID: 1}, truth.Unanswered, "MSA|AA|0ab12000001\r"},
 		{"garbage", Faults{Garbage: 1}, truth.Unanswered, "I am not HL7"},
-		{"late", Faults{Late: 1, LateBy: time.Minute}, truth.Accepted, "MSA|AA|ab12000001\r"},
+		{"late", Faults{Late: 1, LateBy: wire.Duration(time.Minute)}, truth.Accepted, "MSA|AA|ab12000001\r"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,232 @@
+// Package analyser plays laboratory analysers: over TCP (either side connects),
+// a serial port or a pty, by ASTM (E1381 link, E1394 records) or HL7 by MLLP. It
+// sends generated messages or a transcript, with faults when told to, and keeps
+// every message until it was acknowledged. The link layer is written here and
+// not taken from the product: a simulator that shares a codec cannot find what
+// is wrong with it. Nothing is received but answers; there are no orders yet.
+package analyser
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
+)
+
+// Timing is how long an analyser waits.
+type Timing struct {
+	Reply      time.Duration // for the answer to a frame or message; E1381: 15 s
+	Busy       time.Duration // after NAK to ENQ; E1381: at least 10 s
+	Contention time.Duration // after ENQ met ENQ, and before trying an aborted message again; E1381: at least 1 s
+	Redial     time.Duration // before a line that broke is opened again
+}
+
+// Standard is the timing of E1381.
+var Standard = Timing{Reply: 15 * time.Second, Busy: 10 * time.Second, Contention: time.Second, Redial: 500 * time.Millisecond}
+
+// A Message is what an analyser sends, with what it means.
+type Message struct {
+	Truth truth.Item
+	Bytes []byte // record bytes, each record with its CR; or an HL7 message
+
+	frame     int // characters of text in a frame, at most
+	perRecord bool
+}
+
+func (m Message) frames() []frame { return split(m.Bytes, m.frame, m.perRecord) }
+
+// Options of an Analyser.
+type Options struct {
+	Name   string    // of the connection; also seeds the messages
+	Model  Model     // what it sends
+	Seed   uint64    // equal seeds, names and starts give equal messages
+	Start  time.Time // of the run, in the analyser's zone; also makes specimen identifiers of runs differ
+	Number int       // of the analyser in the hospital, part of its specimen identifiers
+	To     []string  // the destinations that must get its results
+	Every  time.Duration
+	Limit  int // messages in all; 0 is no limit
+	Timing Timing
+	Truth  *truth.Log
+	Log    *slog.Logger
+}
+
+// An Analyser is one simulated analyser.
+type Analyser struct {
+	o      Options
+	faults faults
+
+	mu      sync.Mutex
+	extra   int // asked for by Burst
+	made    int
+	sent    int
+	pending []Message
+	stopped bool
+	began   time.Time
+}
+
+// New returns an analyser that is not connected yet.
+func New(o Options) *Analyser { return &Analyser{o: o} }
+
+// Inject adds faults to those that are still due.
+func (a *Analyser) Inject(f Faults) { a.faults.inject(f) }
+
+// Counters says how often each fault was done.
+func (a *Analyser) Counters() map[string]int { return a.faults.counters() }
+
+// Burst makes n messages due at once.
+func (a *Analyser) Burst(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.extra += n
+}
+
+// Stop ends the measuring of new specimens. Run returns when what is there is
+// acknowledged.
+func (a *Analyser) Stop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stopped = true
+}
+
+// Sent is the number of messages that were acknowledged.
+func (a *Analyser) Sent() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sent
+}
+
+// Run connects, sends what is due and connects again when the line breaks,
+// until ctx ends or it was stopped and everything is acknowledged.
+func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (Line, error)) {
+	a.mu.Lock()
+	a.began = time.Now()
+	a.mu.Unlock()
+	for ctx.Err() == nil && !a.finished() {
+		line, err := connect(ctx)
+		if err == nil {
+			err = a.converse(ctx, line)
+			line.Close()
+		}
+		if err == nil {
+			return
+		}
+		a.o.Log.Debug("line", "analyser", a.o.Name, "state", err)
+		wire.Wait(ctx, a.o.Timing.Redial)
+	}
+}
+
+// converse speaks on one line until it breaks (an error) or all is done.
+func (a *Analyser) converse(ctx context.Context, line Line) error {
+	stop := context.AfterFunc(ctx, func() { line.Close() })
+	defer stop()
+	c := &conversation{line: line, in: bufio.NewReader(line), timing: a.o.Timing, faults: &a.faults}
+	for {
+		if a.finished() {
+			return nil
+		}
+		batch, wait := a.batch()
+		if len(batch) == 0 {
+			if err := c.listen(wait); err != nil {
+				return err
+			}
+			continue
+		}
+		err := a.send(ctx, c, batch)
+		switch {
+		case errors.Is(err, errBusy):
+			a.o.Log.Debug("busy", "analyser", a.o.Name)
+			err = c.listen(a.o.Timing.Busy)
+		case errors.Is(err, errAborted):
+			a.o.Log.Debug("aborted", "analyser", a.o.Name)
+			err = c.listen(a.o.Timing.Contention)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (a *Analyser) send(ctx context.Context, c *conversation, batch []Message) error {
+	if a.o.Model.Protocol == HL7 {
+		err := c.exchange(ctx, batch[0])
+		var rejected *rejectedError
+		if errors.As(err, &rejected) {
+			a.o.Truth.Refuse(batch[0].Truth.ID, rejected.answer)
+			a.drop()
+			return nil
+		}
+		if err == nil {
+			a.accepted(batch[0])
+		}
+		return err
+	}
+	return c.session(ctx, batch, a.accepted, func(m Message) { a.o.Truth.Resend(m.Truth.ID) })
+}
+
+func (a *Analyser) accepted(m Message) {
+	a.o.Truth.Acknowledge(m.Truth.ID)
+	a.mu.Lock()
+	a.sent++
+	a.mu.Unlock()
+	a.drop()
+}
+
+// drop forgets the oldest message.
+func (a *Analyser) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pending = a.pending[1:]
+}
+
+func (a *Analyser) finished() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.pending) == 0 && (a.stopped || a.o.Limit > 0 && a.made >= a.o.Limit)
+}
+
+// most bounds how long a finished or injected state goes unnoticed.
+const most = 200 * time.Millisecond
+
+// batch is what is to be sent in the next session, oldest first: what is
+// pending, else what is due. Without anything it says how long to wait.
+func (a *Analyser) batch() ([]Message, time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wait := most
+	for !a.stopped && len(a.pending) < a.o.Model.Batch && (a.o.Limit == 0 || a.made < a.o.Limit) {
+		next := a.began.Add(time.Duration(a.made-a.extra+1) * a.o.Every)
+		if left := time.Until(next); left > 0 {
+			wait = min(wait, left)
+			break
+		}
+		m := a.o.Message(a.made)
+		a.o.Truth.Offer(m.Truth)
+		a.pending = append(a.pending, m)
+		a.made++
+	}
+	return a.pending[:min(len(a.pending), a.o.Model.Batch)], wait
+}
+
+// Message is the n-th message that an analyser of these options sends.
+func (o Options) Message(n int) Message {
+	h := fnv.New64a()
+	h.Write([]byte(o.Name))
+	g := &generator{
+		o: o, number: n, rand: rand.New(rand.NewPCG(o.Seed^h.Sum64(), uint64(n))),
+		at: o.Start.Add(time.Duration(n) * max(o.Every, time.Second/10)).Truncate(time.Second),
+	}
+	m := o.Model.message(g)
+	m.frame, m.perRecord = o.Model.Frame, o.Model.PerRecord
+	m.Truth.Kind, m.Truth.ID, m.Truth.Source = truth.ORU, g.id(), o.Name
+	if !g.consumed {
+		m.Truth.To = o.To
+	}
+	return m
+}

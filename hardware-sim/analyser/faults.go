@@ -1,0 +1,89 @@
+package analyser
+
+import (
+	"maps"
+	"sync"
+
+	"nhip/hardware-sim/wire"
+)
+
+// Faults are what goes wrong on the line. A count is how many times from now
+// on, at the next occasions; each is counted when it is done.
+type Faults struct {
+	GarbleACK     int           `toml:"garble_ack"`     // an ACK arrives as another character: the frame is sent again
+	DropACK       int           `toml:"drop_ack"`       // no ACK arrives: time-out, EOT, the whole message again (HL7: the message again)
+	CorruptFrame  int           `toml:"corrupt_frame"`  // a character of a frame is turned over: NAK, the frame again
+	Noise         int           `toml:"noise"`          // characters between frames; HL7: before VT
+	CutLine       int           `toml:"cut_line"`       // the line breaks in the middle of a frame or message
+	CutUnanswered int           `toml:"cut_unanswered"` // the line breaks after the last frame, before its ACK is seen
+	CutBeforeEOT  int           `toml:"cut_before_eot"` // the line breaks after the last ACK, before EOT (ASTM only)
+	Abandon       int           `toml:"abandon"`        // EOT after the first of several frames, before the L record (ASTM only)
+	Stalls        int           `toml:"stalls"`         // silence of StallFor in the middle of a frame
+	StallFor      wire.Duration `toml:"stall_for"`      // well under the receiver's 30 s, or over it
+	SplitEvery    int           `toml:"split_every"`    // from now on: so many characters in a write; 0 leaves it as it is
+}
+
+// A line's faults that are still due, and what was done.
+type faults struct {
+	mu   sync.Mutex
+	due  Faults
+	done map[string]int
+}
+
+func (f *faults) inject(more Faults) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.due.GarbleACK += more.GarbleACK
+	f.due.DropACK += more.DropACK
+	f.due.CorruptFrame += more.CorruptFrame
+	f.due.Noise += more.Noise
+	f.due.CutLine += more.CutLine
+	f.due.CutUnanswered += more.CutUnanswered
+	f.due.CutBeforeEOT += more.CutBeforeEOT
+	f.due.Abandon += more.Abandon
+	f.due.Stalls += more.Stalls
+	if more.StallFor > 0 {
+		f.due.StallFor = more.StallFor
+	}
+	if more.SplitEvery > 0 {
+		f.due.SplitEvery = more.SplitEvery
+	}
+}
+
+// take reports whether the fault is due, and counts it as done.
+func (f *faults) take(name string, count func(*Faults) *int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := count(&f.due)
+	if *n == 0 {
+		return false
+	}
+	*n--
+	if f.done == nil {
+		f.done = map[string]int{}
+	}
+	f.done[name]++
+	return true
+}
+
+func (f *faults) settings() (splitEvery int, stallFor wire.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.due.SplitEvery, f.due.StallFor
+}
+
+func (f *faults) counters() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.done)
+}
+
+func garbleACK(f *Faults) *int     { return &f.GarbleACK }
+func dropACK(f *Faults) *int       { return &f.DropACK }
+func corruptFrame(f *Faults) *int  { return &f.CorruptFrame }
+func noise(f *Faults) *int         { return &f.Noise }
+func cutLine(f *Faults) *int       { return &f.CutLine }
+func cutUnanswered(f *Faults) *int { return &f.CutUnanswered }
+func cutBeforeEOT(f *Faults) *int  { return &f.CutBeforeEOT }
+func abandon(f *Faults) *int       { return &f.Abandon }
+func stalls(f *Faults) *int        { return &f.Stalls }
