@@ -164,9 +164,7 @@ func e411(g *generator) Message {
 	item := truth.Item{Key: g.specimen(g.number)}
 	var codes, results []string
 	add := func(code, value, unit, flag string) {
-		r := g.result(code, value, unit, flag)
-		r.Times = nil // it names no time of its own
-		item.Results = append(item.Results, r)
+		item.Results = append(item.Results, g.result(code+"/1/not", value, unit, flag)) // application code/dilution/pre-dilution
 		codes = append(codes, "^^^"+code+"^1")
 		results = append(results, fmt.Sprintf("R|%d|^^^%s/1/not|%s|%s||%s||F||opr001|||E1", len(results)+1, code, value, unit, flag))
 	}
@@ -197,17 +195,17 @@ func erba(g *generator) Message {
 	item := truth.Item{Key: g.specimen(g.number / len(erbaTests))}
 	m := erbaTests[g.number%len(erbaTests)]
 	value, _ := g.value(m)
+	r := g.result(m.code, value, m.unit, "A")
 	interval := "^DEFAULT"
 	if g.rand.IntN(20) == 0 {
-		value, interval = "NA", ""
+		r.Value, r.Status, interval = "NA", "X", "" // a run failure is no result
 	}
-	r := g.result(m.code, value, m.unit, "A")
 	item.Results = []truth.Result{r}
 	return Message{Truth: item, Bytes: records([]string{
 		"H|`^&||||||||||P|E 1394-97|" + g.stamp(),
 		"P|1|||||||U||||||||0|0",
 		fmt.Sprintf("O|1|%s||^^^%s|||||||||||SERUM", item.Key, m.code),
-		fmt.Sprintf("R|1|^^^%s|%s|%s|%s|A|N|F||||%s", m.code, value, m.unit, interval, g.stamp()),
+		fmt.Sprintf("R|1|^^^%s|%s|%s|%s|A|N|F||||%s", m.code, r.Value, m.unit, interval, g.stamp()),
 		"C|1|I|Instrument Flag A",
 		"L|1|N",
 	})}
