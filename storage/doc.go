@@ -1,0 +1,2 @@
+// Package storage keeps what the gateway has acknowledged.
+package storage

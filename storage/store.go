@@ -1,0 +1,159 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"nhip/storage/spool"
+)
+
+// Options say where the store is and who hears of it.
+type Options struct {
+	Dir      string // the data directory: store/, spool/, highwater, lock lie in it
+	Log      *slog.Logger
+	ReadOnly bool
+
+	// SpoolRefs finds the spool files that a stored value refers to, for Scrub.
+	SpoolRefs func(value []byte) []spool.Ref
+
+	// Fault is called before each step that may fail, for tests that let it
+	// fail: "commit", "committed" (after the commit and before anybody hears of
+	// it), "highwater", and the steps of the spool. Nil outside of tests.
+	Fault func(step string) error
+}
+
+// A Store is the durable memory of the gateway. Its methods may be called from
+// many goroutines.
+type Store struct {
+	o     Options
+	lock  *os.File
+	db    *badger.DB
+	spool *spool.Spool
+	view  string // directory of the copy that a read-only store reads
+
+	requests chan *request
+	closing  chan struct{}
+	done     chan struct{} // the committer has ended
+	failed   chan struct{}
+	failOnce sync.Once
+	work     *committer
+	verify   sync.WaitGroup
+	stop     context.CancelFunc
+
+	life   sync.RWMutex // held for reading by every read, for writing by Close
+	closed bool
+
+	mu       sync.Mutex // guards what follows: the last committed state
+	commit   uint64
+	reading  map[uint64]int // readers by the commit that they look at
+	last     map[string]uint64
+	queues   map[string]*published
+	counters map[string]int64
+
+	alarmMu sync.Mutex
+	alarms  []Alarm
+	known   map[[2]string]bool
+
+	closeErr  error
+	closeOnce sync.Once
+	opened    atomic.Bool
+}
+
+// published is what readers see of a queue without a look at the disk.
+type published struct {
+	depth uint64
+	dead  run // found removed by a reader: a hint for the committer
+	wait  chan struct{}
+}
+
+// Spool gives the large objects.
+func (s *Store) Spool() *spool.Spool { return s.spool }
+
+// Failed is closed on the first commit or fsync that failed. From then on every
+// Commit returns ErrFailed; what was acknowledged is on disk. Only a restart
+// leads on: after a failed fsync a second one can succeed with the data gone.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+func (s *Store) fail(what string, err error) {
+	s.failOnce.Do(func() {
+		s.alarm(what+": "+reason(err), filepath.Base(s.o.Dir))
+		close(s.failed)
+	})
+}
+
+// Alarms lists what Open, reads and Scrub found wrong, each once.
+func (s *Store) Alarms() []Alarm {
+	s.alarmMu.Lock()
+	defer s.alarmMu.Unlock()
+	return append([]Alarm(nil), s.alarms...)
+}
+
+func (s *Store) alarm(what, where string) {
+	s.alarmMu.Lock()
+	defer s.alarmMu.Unlock()
+	if s.known[[2]string{what, where}] {
+		return
+	}
+	s.known[[2]string{what, where}] = true
+	s.alarms = append(s.alarms, Alarm{what, where, time.Now()})
+	s.o.Log.Error("storage alarm", "what", what, "where", where)
+}
+
+// damaged raises the alarm for e and gives it back.
+func (s *Store) damaged(e *DamagedError) *DamagedError {
+	s.alarm(fmt.Sprintf("%v", e), e.Where)
+	return e
+}
+
+// Close ends the committer, which finishes what it was given, and closes the
+// files. It may be called twice.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Store) close() error {
+	s.stop()
+	close(s.closing)
+	<-s.done
+	s.verify.Wait()
+	s.life.Lock()
+	s.closed = true
+	s.life.Unlock()
+	return s.release()
+}
+
+// release closes what Open has opened so far.
+func (s *Store) release() error {
+	var first error
+	keep := func(err error) {
+		if err != nil && first == nil {
+			first = fmt.Errorf("storage: close: %s", reason(err))
+		}
+	}
+	if s.db != nil {
+		keep(s.db.Close())
+	}
+	if s.work != nil && s.work.marks != nil {
+		keep(s.work.marks.file.Sync())
+		keep(s.work.marks.file.Close())
+	}
+	if s.spool != nil {
+		keep(s.spool.Close())
+	}
+	if s.view != "" {
+		keep(os.RemoveAll(s.view))
+	}
+	if s.lock != nil {
+		keep(s.lock.Close())
+	}
+	return first
+}
