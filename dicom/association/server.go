@@ -1,0 +1,351 @@
+package association
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"nhip/dicom/dimse"
+	"nhip/dicom/uid"
+	"nhip/dicom/ul"
+)
+
+// A Request is an association that a peer asks for.
+type Request struct {
+	Calling, Called string // AE titles as sent, padding removed; not to be trusted as a name for anything
+	Peer            netip.AddrPort
+	Implementation  string
+	Contexts        []ul.ProposedContext
+}
+
+// An Answer is what becomes of a Request: a rejection, or the presentation
+// contexts that are taken.
+type Answer struct {
+	Reject *ul.AssociateRJ // nil: accepted
+
+	// AbstractSyntax says whether a SOP class is served, TransferSyntax whether it
+	// is taken in a transfer syntax. Of the transfer syntaxes in a presentation
+	// context the first one offered that is taken is accepted.
+	AbstractSyntax func(abstractSyntax string) bool
+	TransferSyntax func(abstractSyntax, transferSyntax string) bool
+}
+
+// A Handler serves one message and answers it. An error ends the association;
+// what is left of the data set is read over by the server.
+type Handler func(ctx context.Context, a *Association, m *Message) error
+
+// A Server accepts associations. Its fields are not changed once it serves; it
+// may serve several listeners.
+type Server struct {
+	// Accept decides on each association; it may be called concurrently.
+	Accept func(Request) Answer
+	// Handlers by the command of the request. A request without a handler is
+	// answered 0211H, unrecognized operation.
+	Handlers map[dimse.CommandField]Handler
+
+	MaxPDU          uint32 // maximum length offered; 0: DefaultMaxPDU; up to LargestMaxPDU
+	MaxAssociations int    // more are rejected for now, 2/3/1; 0: 64
+	Timeouts        Timeouts
+	Log             *slog.Logger // nil: slog.Default
+
+	mu          sync.Mutex
+	connections int
+	open        int
+}
+
+// spareConnections may be open beyond MaxAssociations, so that a peer can be
+// told why it is rejected. Beyond them a connection is closed unheard.
+const spareConnections = 32
+
+func (s *Server) maxAssociations() int {
+	if s.MaxAssociations == 0 {
+		return 64
+	}
+	return s.MaxAssociations
+}
+
+func (s *Server) maxPDU() uint32 {
+	if s.MaxPDU == 0 {
+		return DefaultMaxPDU
+	}
+	return min(max(s.MaxPDU, leastMaxPDU), LargestMaxPDU)
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
+	}
+	return s.Log
+}
+
+// Serve accepts connections until ctx ends, closes the listener, and returns
+// when every association has ended: idle ones are aborted, a handler that works
+// is waited for. It returns nil after ctx, else the listener's error.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer l.Close()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	pause := 5 * time.Millisecond
+	for {
+		c, err := l.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil {
+			// Out of descriptors, or a connection that was gone before it was accepted.
+			s.log().Warn("dicom: a connection could not be accepted", "error", err)
+			pause = min(2*pause, time.Second)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			continue
+		}
+		pause = 5 * time.Millisecond
+		if !s.admit() {
+			s.log().Warn("dicom: connection closed unheard: too many are open", "peer", c.RemoteAddr().String())
+			c.Close()
+			continue
+		}
+		serving.Go(func() {
+			defer s.leave()
+			s.ServeConn(ctx, c)
+		})
+	}
+}
+
+func (s *Server) admit() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connections >= s.maxAssociations()+spareConnections {
+		return false
+	}
+	s.connections++
+	return true
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	s.connections--
+	s.mu.Unlock()
+}
+
+// begin counts an association; false where there are too many.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open >= s.maxAssociations() {
+		return false
+	}
+	s.open++
+	return true
+}
+
+func (s *Server) end() {
+	s.mu.Lock()
+	s.open--
+	s.mu.Unlock()
+}
+
+// ServeConn serves one connection and returns when its association has ended
+// and the connection is closed.
+func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
+	a := &Association{
+		Peer:     peerOf(c),
+		conn:     quickACK(c),
+		machine:  ul.NewMachine(false),
+		timeouts: s.Timeouts.withDefaults(),
+	}
+	a.in = pduReader{conn: a.conn, ctx: ctx, maxPData: s.maxPDU()}
+	log := s.log().With("peer", c.RemoteAddr().String())
+	defer a.conn.Close()
+	room := s.begin()
+	if room {
+		defer s.end()
+	}
+	err := s.establish(ctx, a, log, room)
+	if err == nil {
+		log = log.With("calling", a.Calling, "called", a.Called)
+		log.Debug("dicom: association accepted", "contexts", len(a.contexts))
+		err = s.messages(ctx, a)
+	}
+	switch {
+	case errors.Is(err, ErrReleased):
+		log.Debug("dicom: association released")
+	case ctx.Err() != nil:
+		log.Info("dicom: association ended: shutting down")
+	default:
+		log.Warn("dicom: association ended", "error", err)
+	}
+}
+
+// establish takes the A-ASSOCIATE-RQ and answers it. Its error has ended the
+// association.
+func (s *Server) establish(ctx context.Context, a *Association, log *slog.Logger, room bool) error {
+	defer a.await(ctx)()
+	if err := a.step(ul.EvtTransportIndication, nil, ul.Abort{}); err != nil {
+		return a.fail(err)
+	}
+	pdu, err := a.read(a.timeouts.ARTIM, "the A-ASSOCIATE-RQ")
+	if err != nil {
+		return err
+	}
+	rq, ok := pdu.(ul.AssociateRQ)
+	if !ok {
+		return a.fail(ErrLost)
+	}
+	a.Calling, a.Called = rq.Calling, rq.Called
+	a.Implementation = implementation(rq.User)
+	answer := s.decide(a, rq, room)
+	if rj := answer.Reject; rj != nil {
+		a.step(ul.EvtReject, *rj, ul.Abort{})
+		a.err = &RejectedError{*rj, rq.Calling, rq.Called}
+		a.close()
+		return a.err
+	}
+	ac := s.accept(a, rq, answer)
+	if err := a.step(ul.EvtAccept, ac, ul.Abort{}); err != nil {
+		return a.fail(errors.Join(ErrLost, err))
+	}
+	return nil
+}
+
+// decide rejects what the service provider has to, PS3.8 action AE-6, and asks
+// the user of this server for the rest.
+func (s *Server) decide(a *Association, rq ul.AssociateRQ, room bool) Answer {
+	switch {
+	case rq.ProtocolVersion&1 == 0:
+		return Answer{Reject: &ul.RejectProtocolVersion}
+	case !room:
+		return Answer{Reject: &ul.RejectTemporaryCongestion}
+	case rq.ApplicationContext != uid.DICOMApplicationContext:
+		return Answer{Reject: &ul.RejectApplicationContext}
+	}
+	return s.Accept(Request{
+		Calling:        rq.Calling,
+		Called:         rq.Called,
+		Peer:           a.Peer,
+		Implementation: a.Implementation,
+		Contexts:       rq.Contexts,
+	})
+}
+
+// accept builds the A-ASSOCIATE-AC: contexts, our maximum length, one operation
+// at a time whatever window was proposed, and the roles of PS3.7 section
+// D.3.3.4: the requestor may be SCU of what is accepted, never SCP. A user
+// identity needs no answer where it is not asked for or not supported.
+func (s *Server) accept(a *Association, rq ul.AssociateRQ, answer Answer) ul.AssociateAC {
+	ac := ul.AssociateAC{
+		ProtocolVersion:    1,
+		Called:             rq.Called,
+		Calling:            rq.Calling,
+		ApplicationContext: uid.DICOMApplicationContext,
+		User: ul.UserInformation{
+			MaximumLength:             s.maxPDU(),
+			ImplementationClassUID:    ImplementationClassUID,
+			ImplementationVersionName: ImplementationVersionName,
+		},
+	}
+	a.contexts = map[byte]Context{}
+	served := map[string]bool{}
+	for _, p := range rq.Contexts {
+		c := negotiate(p, answer)
+		if c.Result == ul.ContextAccepted {
+			a.contexts[p.ID] = Context{p.ID, p.AbstractSyntax, c.TransferSyntax}
+			served[p.AbstractSyntax] = true
+		}
+		ac.Contexts = append(ac.Contexts, c)
+	}
+	if rq.User.AsyncWindow != nil {
+		ac.User.AsyncWindow = &ul.AsyncWindow{Invoked: 1, Performed: 1}
+	}
+	for _, role := range rq.User.Roles {
+		if served[role.SOPClassUID] {
+			ac.User.Roles = append(ac.User.Roles, ul.RoleSelection{SOPClassUID: role.SOPClassUID, SCU: role.SCU})
+		}
+	}
+	a.maxSend = sendLength(rq.User.MaximumLength)
+	return ac
+}
+
+// negotiate answers one presentation context. A refused one repeats the first
+// transfer syntax offered: the field is there, and means nothing.
+func negotiate(p ul.ProposedContext, answer Answer) ul.AnsweredContext {
+	c := ul.AnsweredContext{ID: p.ID, Result: ul.TransferSyntaxNotSupported}
+	if len(p.TransferSyntaxes) > 0 {
+		c.TransferSyntax = p.TransferSyntaxes[0]
+	}
+	if !answer.AbstractSyntax(p.AbstractSyntax) {
+		c.Result = ul.AbstractSyntaxNotSupported
+		return c
+	}
+	i := slices.IndexFunc(p.TransferSyntaxes, func(ts string) bool {
+		return answer.TransferSyntax(p.AbstractSyntax, ts)
+	})
+	if i >= 0 {
+		c.Result, c.TransferSyntax = ul.ContextAccepted, p.TransferSyntaxes[i]
+	}
+	return c
+}
+
+// sendLength is how long the variable field of a P-DATA-TF to a peer may be that
+// offered this maximum length: 0 is no limit, and less than leastLength is not
+// believed.
+func sendLength(offered uint32) int {
+	if offered == 0 {
+		return DefaultMaxPDU
+	}
+	return int(min(max(offered, leastLength), DefaultMaxPDU))
+}
+
+func implementation(u ul.UserInformation) string {
+	if u.ImplementationVersionName != "" {
+		return u.ImplementationVersionName
+	}
+	return u.ImplementationClassUID
+}
+
+// messages serves requests until the association ends. Its error is never nil.
+func (s *Server) messages(ctx context.Context, a *Association) error {
+	for {
+		m, err := a.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.handle(ctx, a, m); err != nil {
+			return a.fail(err)
+		}
+	}
+}
+
+func (s *Server) handle(ctx context.Context, a *Association, m *Message) error {
+	if h := s.Handlers[m.Command.Field]; h != nil {
+		return h(ctx, a, m)
+	}
+	switch {
+	case m.Command.Field == dimse.CCancelRQ:
+		return nil // it came too late: PS3.7 section 9.3.2.3
+	case m.Command.Field.Response():
+		return &AbortedError{Why: fmt.Sprintf("%v without a request of ours", m.Command.Field)}
+	}
+	if m.DataSet != nil {
+		if err := m.DataSet.Drain(); err != nil {
+			return err
+		}
+	}
+	return a.Respond(ctx, m, dimse.Status{Code: dimse.UnrecognizedOperation, Comment: m.Command.Field.String() + " is not served here"})
+}
