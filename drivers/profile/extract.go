@@ -1,0 +1,577 @@
+package profile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nhip/gateway/record"
+)
+
+// What an extraction consumes without delivering it: the keys of
+// Extraction.Consumed.
+const (
+	Query               = "query"                 // Q record or HL7 query: asks for work
+	Control             = "control"               // results of control material; they are in Reports too, marked
+	Ignored             = "ignored code"          // result records that the profile declares to be no results
+	Complementary       = "complementary"         // result records carried as comments of their report
+	OrderWithoutResults = "order without results" // O record or OBR with no result of its own
+	Comment             = "comment"               // comment of something that is not delivered
+	Manufacturer        = "manufacturer record"   // M record
+	Scientific          = "scientific record"     // S record
+	Acknowledgement     = "acknowledgement"       // HL7 ACK
+)
+
+// An Extraction is what a profile finds in one message. Every R record or OBX
+// of the message is a result in Reports or counted in Ignored.
+type Extraction struct {
+	Reports []record.Report
+	Queries int
+	// Consumed counts what needs no delivery, by kind.
+	Consumed map[string]int
+	// Ignored counts the ignored and complementary result records by code.
+	Ignored map[string]int
+	// Undeclared counts delivered results whose code the profile does not know.
+	Undeclared map[string]int
+	// Problems are what is wrong, in words and without patient data.
+	Problems []string
+}
+
+// Results counts the results in all reports.
+func (e Extraction) Results() int {
+	n := 0
+	for _, r := range e.Reports {
+		n += len(r.Results)
+	}
+	return n
+}
+
+// Extract takes the reports out of one message: the record bytes of a LIS02
+// message (profile protocol "astm") or an HL7 message ("hl7"). zone is the zone
+// of the device's clock, as the connection declares it; nil is UTC. The error
+// says that the message cannot be read or is of a kind that carries no
+// results; nothing was extracted then.
+func (p *Profile) Extract(message []byte, zone *time.Location) (Extraction, error) {
+	if zone == nil {
+		zone = time.UTC
+	}
+	x := &extractor{p: p, zone: zone, in: make(scope), index: make(map[reportKey]int)}
+	x.out.Consumed = make(map[string]int)
+	x.out.Ignored = make(map[string]int)
+	x.out.Undeclared = make(map[string]int)
+	walk := x.lis02
+	if p.f.Protocol == "hl7" {
+		walk = x.hl7
+	}
+	if err := walk(message); err != nil {
+		return Extraction{}, err
+	}
+	return x.out, nil
+}
+
+// An element is a record or segment as the extraction sees it.
+type element interface {
+	// text is the decoded text at a place: of a component where the location
+	// names one, else of the whole field as sent.
+	text(location) string
+	// repeats are the texts at a place in each repetition of the field.
+	repeats(location) []string
+}
+
+// A scope is the records in force, by record type or segment name.
+type scope map[string]element
+
+// text is the first of the alternatives that is not blank, exactly as sent.
+func (s scope) text(all paths) string {
+	for _, l := range all {
+		if e, ok := s[l.record]; ok {
+			if text := e.text(l); strings.TrimSpace(text) != "" {
+				return text
+			}
+		}
+	}
+	return ""
+}
+
+// trimmed is text without the blanks that pad the field.
+func (s scope) trimmed(all paths) string { return strings.TrimSpace(s.text(all)) }
+
+// repeats are the repetitions at the first alternative that is not blank.
+func (s scope) repeats(all paths) []string {
+	for _, l := range all {
+		if e, ok := s[l.record]; ok && strings.TrimSpace(e.text(l)) != "" {
+			return e.repeats(l)
+		}
+	}
+	return nil
+}
+
+// met reports whether one of the rules recognises what is in scope.
+func (s scope) met(rules []rule) bool {
+	for _, r := range rules {
+		for _, l := range r.Path {
+			e, ok := s[l.record]
+			if ok && r.recognises(append(e.repeats(l), e.text(l))) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r rule) recognises(texts []string) bool {
+	for _, text := range texts {
+		text = strings.TrimSpace(text)
+		if r.Matches.given() && r.Matches.whole(text) || r.Is != "" && r.Is == text {
+			return true
+		}
+	}
+	return false
+}
+
+// A reportKey is what makes results one report: the same specimen of the same
+// patient, and never control material with a patient's. An order without a
+// specimen identifier is a report of its own.
+type reportKey struct {
+	patient  int
+	order    int // 0 where the specimen is known
+	specimen string
+	control  bool
+}
+
+// An extractor walks one message.
+type extractor struct {
+	p    *Profile
+	zone *time.Location
+	out  Extraction
+
+	in       scope
+	device   record.Device
+	patients int // P or PID seen
+	orders   int // O or OBR seen
+	index    map[reportKey]int
+	order    *order // in force; nil after P and before the first O
+	last     *record.Result
+	follows  byte // what a comment belongs to: patient, order or result
+
+	patientComments []string
+}
+
+// An order is what the O record or OBR in force says, read once.
+type order struct {
+	read     bool // the fields below are
+	specimen record.Specimen
+	priority string
+	code     string
+	control  bool // by the rules that need no result
+
+	results  int
+	report   int      // of the last result; -1: none yet
+	comments []string // until there is a report
+}
+
+// What a comment belongs to, LIS02-A2 comment record: the record before it.
+const (
+	nothing byte = iota
+	patientRecord
+	orderRecord
+	resultRecord
+)
+
+func (x *extractor) problem(format string, args ...any) {
+	x.out.Problems = append(x.out.Problems, fmt.Sprintf(format, args...))
+}
+
+// header begins a message.
+func (x *extractor) header() {
+	parts := &x.p.f.Parts
+	x.device = record.Device{
+		Profile:  x.p.f.ID,
+		Model:    x.in.trimmed(parts.Model),
+		Serial:   x.in.trimmed(parts.Serial),
+		Software: x.in.trimmed(parts.Software),
+	}
+	if !x.p.f.Sender.given() {
+		return
+	}
+	found := x.p.f.Sender.anywhere.FindStringSubmatch(x.sender())
+	if found == nil {
+		x.problem("the sender that the message names is not one of profile %s", x.p.f.ID)
+		return
+	}
+	for i, group := range x.p.f.Sender.anywhere.SubexpNames() {
+		switch group {
+		case "model":
+			x.device.Model = strings.TrimSpace(found[i])
+		case "serial":
+			x.device.Serial = strings.TrimSpace(found[i])
+		case "software":
+			x.device.Software = strings.TrimSpace(found[i])
+		}
+	}
+}
+
+// senderPlaces is where the protocols name the sender: LIS02 H.5, MSH-3.
+var senderPlaces = map[string]location{
+	"astm": {text: "H.5", record: "H", within: "5", field: 5},
+	"hl7":  {text: "MSH-3", record: "MSH", within: "3", field: 3},
+}
+
+func (x *extractor) sender() string {
+	return x.in.text(paths{senderPlaces[x.p.f.Protocol]})
+}
+
+// newPatient begins a P record or PID.
+func (x *extractor) newPatient() {
+	x.end()
+	x.patients++
+	x.follows, x.patientComments = patientRecord, nil
+}
+
+// newOrder begins an O record or OBR.
+func (x *extractor) newOrder() {
+	x.end()
+	x.orders++
+	x.follows, x.order = orderRecord, &order{report: -1}
+}
+
+// end closes the order in force. An order without results is not delivered, nor
+// are its comments; both are counted.
+func (x *extractor) end() {
+	if o := x.order; o != nil && o.results == 0 {
+		x.consume(OrderWithoutResults, 1)
+		x.consume(Comment, len(o.comments))
+	}
+	x.order, x.last, x.follows = nil, nil, nothing
+}
+
+func (x *extractor) consume(kind string, n int) {
+	if n > 0 {
+		x.out.Consumed[kind] += n
+	}
+}
+
+// comment takes the text of a C record or NTE.
+func (x *extractor) comment() {
+	text := x.in.trimmed(x.p.f.Parts.Comment)
+	switch {
+	case text == "":
+	case x.follows == patientRecord:
+		x.patientComments = append(x.patientComments, text)
+	case x.follows == orderRecord:
+		x.orderComment(text)
+	case x.last != nil:
+		x.last.Comments = append(x.last.Comments, text)
+	default:
+		x.consume(Comment, 1)
+	}
+}
+
+// orderComment adds a comment to the report of the order in force, which may be
+// still to come.
+func (x *extractor) orderComment(text string) {
+	if x.order.report >= 0 {
+		r := &x.out.Reports[x.order.report]
+		r.Comments = append(r.Comments, text)
+		return
+	}
+	x.order.comments = append(x.order.comments, text)
+}
+
+// result takes the R record or OBX in scope.
+func (x *extractor) result() {
+	if x.order == nil {
+		x.newOrder()
+		x.problem("order %d: results without an order record", x.orders)
+	}
+	parts := &x.p.f.Parts
+	x.follows, x.last = resultRecord, nil
+	code, value := x.code(), x.in.text(parts.Value)
+	for _, c := range x.p.f.Ignore {
+		if c.take(code, value) {
+			x.consume(Ignored, 1)
+			x.out.Ignored[code]++
+			return
+		}
+	}
+	for _, c := range x.p.f.Comment {
+		if c.take(code, value) {
+			x.consume(Complementary, 1)
+			x.out.Ignored[code]++
+			x.orderComment(x.complement(c, code, value))
+			return
+		}
+	}
+	report := x.reportOfResult()
+	report.Results = append(report.Results, x.newResult(code, value))
+	x.last = &report.Results[len(report.Results)-1]
+	x.order.results++
+	if report.Control {
+		x.consume(Control, 1)
+	}
+}
+
+// code is the test code, without what the profile says stands beside it.
+func (x *extractor) code() string {
+	code := x.in.trimmed(x.p.f.Parts.Code)
+	if x.p.f.CodeForm.given() {
+		if found := x.p.f.CodeForm.entire.FindStringSubmatch(code); found != nil {
+			return strings.TrimSpace(found[1])
+		}
+	}
+	return code
+}
+
+// complement is the comment that a complementary result record becomes. The
+// value of a rule that asks for one is what raised it, and says no more.
+func (x *extractor) complement(c codes, code, value string) string {
+	name := x.in.trimmed(x.p.f.Parts.Text)
+	if name == "" {
+		name = code
+	}
+	if c.Value.given() || strings.TrimSpace(value) == "" {
+		return name
+	}
+	return name + ": " + value
+}
+
+// reportOfResult is the report that the result in scope belongs to.
+func (x *extractor) reportOfResult() *record.Report {
+	o, parts := x.order, &x.p.f.Parts
+	x.readOrder()
+	control := o.control || x.in.met(x.p.perResult)
+	key := reportKey{patient: x.patients, specimen: o.specimen.ID, control: control}
+	if key.specimen == "" {
+		key.order = x.orders
+	}
+	i, known := x.index[key]
+	if !known {
+		i = len(x.out.Reports)
+		x.index[key] = i
+		x.out.Reports = append(x.out.Reports, record.Report{
+			Device:      x.device,
+			Patient:     x.patient(),
+			Specimen:    o.specimen,
+			Order:       o.code,
+			Control:     control,
+			MessageID:   x.in.trimmed(parts.MessageID),
+			MessageTime: x.time(parts.MessageTime),
+			Comments:    slices.Clone(x.patientComments),
+		})
+	}
+	report := &x.out.Reports[i]
+	report.Priority = moreUrgent(report.Priority, o.priority)
+	if report.Order != o.code {
+		report.Order = "" // several orders for one specimen: none of them is the report's
+	}
+	report.Comments = append(report.Comments, o.comments...)
+	o.report, o.comments = i, nil
+	return report
+}
+
+// readOrder reads what the order in force says, at its first result: in ORU^R01
+// the specimen may stand behind it, but never behind a result's report.
+func (x *extractor) readOrder() {
+	o, parts := x.order, &x.p.f.Parts
+	if o.read {
+		return
+	}
+	o.read = true
+	o.control = x.in.met(x.p.perOrder)
+	o.code = x.in.trimmed(parts.Order)
+	o.priority = x.priority()
+	o.specimen = record.Specimen{
+		ID:        x.in.trimmed(parts.Specimen),
+		Type:      x.in.trimmed(parts.SpecimenType),
+		Rack:      x.in.trimmed(parts.Rack),
+		Collected: x.time(parts.Collected),
+	}
+	if m, known := find(x.p.f.SpecimenType, o.specimen.Type); known {
+		o.specimen.Type = m.Means
+	}
+	if position := x.in.trimmed(parts.Position); position != "" {
+		o.specimen.Rack += "/" + position
+	}
+	if x.in.met(x.p.f.Unread) {
+		o.specimen.ID = ""
+		x.problem("order %d: the analyser could not read the specimen identifier", x.orders)
+	} else if o.specimen.ID == "" {
+		x.problem("order %d: no specimen identifier", x.orders)
+	}
+}
+
+// patient is nil where the device names none: a sex or a date of birth alone is
+// no person.
+func (x *extractor) patient() *record.Patient {
+	parts := &x.p.f.Parts
+	p := record.Patient{
+		ID: x.in.trimmed(parts.PatientID),
+		Name: record.Name{
+			Family: x.in.trimmed(parts.Family),
+			Given:  x.in.trimmed(parts.Given),
+			Middle: x.in.trimmed(parts.Middle),
+		},
+		Birth: x.in.trimmed(parts.Birth),
+		Sex:   x.in.trimmed(parts.Sex),
+	}
+	if p.ID == "" && p.Name.Empty() {
+		return nil
+	}
+	return &p
+}
+
+// newResult is the result of the record in scope.
+func (x *extractor) newResult(code, value string) record.Result {
+	parts := &x.p.f.Parts
+	r := record.Result{
+		Code:       code,
+		Text:       x.in.trimmed(parts.Text),
+		Value:      value,
+		Unit:       x.in.trimmed(parts.Unit),
+		Range:      x.in.trimmed(parts.Range),
+		Observed:   x.time(parts.Observed),
+		Analysed:   x.time(parts.Analysed),
+		Operator:   x.in.trimmed(parts.Operator),
+		Instrument: x.in.trimmed(parts.Instrument),
+	}
+	if t, ok := x.p.tests[code]; ok {
+		r.Declared, r.LOINC = true, t.LOINC
+		if r.Text == "" {
+			r.Text = t.Name
+		}
+	} else if x.p.SiteCodes() {
+		r.Declared = true
+	} else {
+		x.out.Undeclared[code]++
+		if x.out.Undeclared[code] == 1 {
+			x.problem("test code %q is not declared in profile %s", code, x.p.f.ID)
+		}
+	}
+	if code == "" {
+		x.problem("order %d: a result without a test code", x.orders)
+	}
+	if m, known := find(x.p.f.Unit, r.Unit); known {
+		r.UCUM = m.Means
+	}
+	x.flag(&r)
+	x.status(&r)
+	return r
+}
+
+// flag carries the abnormal flags: as sent, or by the profile where it declares
+// what one means in HL7 table 0078.
+func (x *extractor) flag(r *record.Result) {
+	r.Flag = x.in.trimmed(x.p.f.Parts.Flag)
+	if len(x.p.f.Flag) == 0 || r.Flag == "" {
+		return
+	}
+	var flags []string
+	for _, sent := range x.in.repeats(x.p.f.Parts.Flag) {
+		m, known := find(x.p.f.Flag, strings.TrimSpace(sent))
+		if !known {
+			m.Means = strings.TrimSpace(sent)
+		}
+		if m.Means != "" {
+			flags = append(flags, m.Means)
+		}
+		if m.Comment != "" {
+			r.Comments = append(r.Comments, m.Comment)
+		}
+	}
+	r.Flag = strings.Join(flags, "~")
+}
+
+// plainStatus are the result statuses that LIS02 R.9 and HL7 table 0085 define
+// alike; the others of LIS02 need the profile's word.
+const plainStatus = "CPFXIS"
+
+// hl7Status are the codes of HL7 table 0085, version 2.5.1.
+const hl7Status = "CDFINOPRSUWX"
+
+// status translates the result status to HL7 table 0085. A failed run is X
+// (cannot be obtained), whatever the device calls it. A status that nobody
+// explained is not passed off as one of the table: it becomes a comment.
+func (x *extractor) status(r *record.Result) {
+	sent := x.in.trimmed(x.p.f.Parts.Status)
+	same := plainStatus
+	if x.p.f.Protocol == "hl7" {
+		same = hl7Status
+	}
+	if m, known := find(x.p.f.Status, sent); known {
+		r.Status = m.Means
+		if m.Comment != "" {
+			r.Comments = append(r.Comments, m.Comment)
+		}
+	} else if len(sent) == 1 && strings.Contains(same, sent) {
+		r.Status = sent
+	} else if sent != "" {
+		r.Comments = append(r.Comments, "result status "+sent)
+		x.problem("result status %q is not explained in profile %s", sent, x.p.f.ID)
+	}
+	if x.in.met(x.p.f.Failure) {
+		r.Status = "X"
+	}
+}
+
+func find(all []meaning, sent string) (meaning, bool) {
+	for _, m := range all {
+		if m.Is == sent {
+			return m, true
+		}
+	}
+	return meaning{}, false
+}
+
+// urgency orders the priorities of LIS02 O.6 and HL7 table 0027 that
+// record.Report knows.
+var urgency = map[string]int{"": 0, "R": 1, "A": 2, "S": 3}
+
+func moreUrgent(a, b string) string {
+	if urgency[b] > urgency[a] {
+		return b
+	}
+	return a
+}
+
+// priority is the most urgent of the repetitions.
+func (x *extractor) priority() string {
+	best := ""
+	for _, text := range x.in.repeats(x.p.f.Parts.Priority) {
+		text = strings.ToUpper(strings.TrimSpace(text))
+		if text == "STAT" {
+			text = "S"
+		}
+		best = moreUrgent(best, text)
+	}
+	return best
+}
+
+func (x *extractor) time(all paths) record.Time {
+	text := x.in.trimmed(all)
+	return record.Time{Text: text, At: readTime(text, x.zone)}
+}
+
+// readTime reads YYYYMMDDHHMM[SS[.S…]][±ZZZZ], LIS02 5.6.2 and the HL7 data type
+// TS. A text without a time of day, or one that does not fit, is the zero time:
+// what it says stays in the text.
+func readTime(text string, zone *time.Location) time.Time {
+	digits := text
+	if i := strings.IndexAny(text, "+-"); i >= 0 {
+		digits = text[:i]
+		offset, err := time.Parse("-0700", text[i:])
+		if err != nil {
+			return time.Time{}
+		}
+		zone = offset.Location()
+	}
+	layout := "20060102150405"
+	if len(digits) == len("200601021504") {
+		layout = "200601021504"
+	}
+	at, err := time.ParseInLocation(layout, digits, zone)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}

@@ -1,0 +1,125 @@
+package profile
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"nhip/hl7"
+)
+
+// A MessageTypeError is a readable HL7 message of a kind that carries no results
+// for us.
+type MessageTypeError struct{ Code, Event string }
+
+func (e *MessageTypeError) Error() string {
+	return fmt.Sprintf("profile: HL7 message type %.10q, event %.10q carries no results", e.Code, e.Event)
+}
+
+// segment is an HL7 segment as an element.
+type segment struct{ s hl7.Segment }
+
+func (s segment) text(at location) string { return s.s.Get(at.within) }
+
+func (s segment) repeats(at location) []string {
+	n := min(s.s.Repetitions(at.field), maxRepeats)
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = s.s.Get(strconv.Itoa(at.field) + "[" + strconv.Itoa(i+1) + "]" + at.inField)
+	}
+	return texts
+}
+
+// hl7 walks an ORU^R01, HL7 v2.5.1 section 7.3.1. A query and an acknowledgement
+// are counted; any other type is an error.
+func (x *extractor) hl7(message []byte) error {
+	m, err := hl7.Parse(message)
+	if err != nil {
+		return err
+	}
+	code, event, _ := m.Type()
+	switch {
+	case m.IsAcknowledgement():
+		x.out.Consumed[Acknowledgement]++
+		return nil
+	case code == "QRY" || code == "QBP":
+		x.out.Queries++
+		x.out.Consumed[Query]++
+		return nil
+	case code != "ORU":
+		return &MessageTypeError{Code: code, Event: event}
+	}
+	if err := contextLength(message); err != nil {
+		return err
+	}
+	segments := m.Segments()
+	for i := range segments {
+		x.segment(segments[i:])
+	}
+	x.end()
+	return nil
+}
+
+// contextLength refuses segments that every result refers to and that are too
+// long to be looked at again for each.
+func contextLength(message []byte) error {
+	line := 0
+	for text := range bytes.FieldsFuncSeq(message, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		line++
+		if len(text) <= maxContext {
+			continue
+		}
+		switch name := strings.ToUpper(string(text[:3])); name {
+		case "MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM":
+			return &LimitError{Record: line, Type: name}
+		}
+	}
+	return nil
+}
+
+// segment takes the first of the segments.
+func (x *extractor) segment(rest []hl7.Segment) {
+	s := segment{rest[0]}
+	switch name := rest[0].Name; name {
+	case "MSH":
+		x.in = scope{"MSH": s}
+		x.header()
+	case "PID":
+		x.newPatient()
+		for _, old := range []string{"PV1", "ORC", "OBR", "TQ1", "SPM"} {
+			delete(x.in, old)
+		}
+		x.in["PID"] = s
+	case "OBR":
+		x.newOrder()
+		delete(x.in, "TQ1")
+		x.in["OBR"] = s
+		x.specimenOf(rest)
+	case "NTE":
+		x.in["NTE"] = s
+		x.comment()
+	case "OBX":
+		x.in["OBX"] = s
+		x.result()
+	case "SPM": // taken with its OBR
+	default: // PV1, ORC, TQ1 and what a profile's paths may name
+		x.in[name] = s
+	}
+}
+
+// specimenOf looks ahead for the SPM of the order group: in ORU^R01 it follows the
+// results. Without one of its own, an SPM before the OBR (as OUL^R22 has it) does
+// not count.
+func (x *extractor) specimenOf(rest []hl7.Segment) {
+	delete(x.in, "SPM")
+	for _, s := range rest[1:] {
+		switch s.Name {
+		case "OBR", "PID", "ORC":
+			return
+		case "SPM":
+			x.in["SPM"] = segment{s}
+			return
+		}
+	}
+}

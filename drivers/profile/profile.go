@@ -1,0 +1,511 @@
+// Package profile reads analyser profiles and takes results out of messages with
+// them. A profile is a model of analyser as data: a TOML file that says where
+// in a LIS02 message (CLSI LIS02-A2, ASTM E1394) or an HL7 ORU^R01 a specimen,
+// a code and a value stand, how the model marks control material, which result
+// records are no results, and what each of these statements rests on.
+//
+// Nothing of a site is in a profile, and nothing is guessed: a part that is
+// not declared is not extracted, a value is carried as the text that was sent,
+// and a result record that is not delivered is counted with its code.
+package profile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"sort"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"nhip/drivers/profiles"
+)
+
+// FileName is the name of a profile in its folder.
+const FileName = "profile.toml"
+
+// A Profile is a checked profile. It is immutable and safe for concurrent use.
+type Profile struct {
+	f         file
+	tests     map[string]*test
+	perOrder  []rule // control rules that look at no result
+	perResult []rule // those that do
+}
+
+// ID is the profile's identifier, the name of its folder, e.g. "sysmex-xn-l".
+func (p *Profile) ID() string { return p.f.ID }
+
+// Name is what people call the model, e.g. "Sysmex XN-L series".
+func (p *Profile) Name() string { return p.f.Name }
+
+// Revision is the profile's revision. A published revision never changes.
+func (p *Profile) Revision() int { return p.f.Revision }
+
+// Protocol is "astm" (LIS02 records) or "hl7".
+func (p *Profile) Protocol() string { return p.f.Protocol }
+
+// Source is the document or capture that the profile rests on as a whole.
+func (p *Profile) Source() string { return p.f.Source }
+
+// Evidence is the best evidence behind the profile: "standard", "capture",
+// "vendor example" or "manual".
+func (p *Profile) Evidence() string { return p.f.Evidence }
+
+// Codes lists the declared test codes in the order of the file.
+func (p *Profile) Codes() []string {
+	codes := make([]string, len(p.f.Tests))
+	for i, t := range p.f.Tests {
+		codes[i] = t.Code
+	}
+	return codes
+}
+
+// SiteCodes reports whether the site, and not the model, defines the codes.
+func (p *Profile) SiteCodes() bool { return p.f.Codes == "site" }
+
+// A LoadError says where in a profile something is wrong.
+type LoadError struct {
+	File  string // path of the file
+	Place string // key, table or line; empty where the file as a whole is meant
+	What  string
+}
+
+func (e *LoadError) Error() string {
+	if e.Place == "" {
+		return fmt.Sprintf("profile: %s: %s", e.File, e.What)
+	}
+	return fmt.Sprintf("profile: %s: %s: %s", e.File, e.Place, e.What)
+}
+
+// Load reads and checks the profile in the folder dir of fsys. An unknown key, a
+// duplicate code, a missing source or a pattern that does not compile is an
+// error; the error joins a *LoadError for everything that was found.
+func Load(fsys fs.FS, dir string) (*Profile, error) {
+	name := path.Join(dir, FileName)
+	text, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, &LoadError{File: name, What: err.Error()}
+	}
+	return parse(name, path.Base(dir), text)
+}
+
+// Builtin loads the profiles that are part of the program, by identifier.
+func Builtin() (map[string]*Profile, error) {
+	all := make(map[string]*Profile)
+	dirs, err := fs.ReadDir(profiles.Files, ".")
+	if err != nil {
+		return nil, fmt.Errorf("profile: built-in profiles: %w", err)
+	}
+	for _, dir := range dirs {
+		p, err := Load(profiles.Files, dir.Name())
+		if err != nil {
+			return nil, err
+		}
+		all[p.ID()] = p
+	}
+	return all, nil
+}
+
+// parse checks the text of a profile. folder is the name its id has to have;
+// "." (a folder given by itself) accepts every id.
+func parse(name, folder string, text []byte) (*Profile, error) {
+	var f file
+	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		return nil, decodeError(name, err)
+	}
+	if found := f.check(folder); len(found) > 0 {
+		errs := make([]error, len(found))
+		for i, e := range found {
+			e.File = name
+			errs[i] = e
+		}
+		return nil, errors.Join(errs...)
+	}
+	p := &Profile{f: f, tests: make(map[string]*test, len(f.Tests))}
+	for i := range f.Tests {
+		p.tests[f.Tests[i].Code] = &p.f.Tests[i]
+	}
+	for _, r := range f.Control {
+		if r.Path.ofResult() {
+			p.perResult = append(p.perResult, r)
+		} else {
+			p.perOrder = append(p.perOrder, r)
+		}
+	}
+	return p, nil
+}
+
+// decodeError gives the TOML decoder's errors their lines.
+func decodeError(name string, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		errs := make([]error, len(unknown.Errors))
+		for i := range unknown.Errors {
+			row, _ := unknown.Errors[i].Position()
+			key := unknown.Errors[i].Key()
+			errs[i] = &LoadError{File: name, Place: fmt.Sprintf("line %d", row), What: fmt.Sprintf("unknown key %q", key)}
+		}
+		return errors.Join(errs...)
+	}
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		row, column := syntax.Position()
+		return &LoadError{File: name, Place: fmt.Sprintf("line %d, column %d", row, column), What: syntax.Error()}
+	}
+	return &LoadError{File: name, What: err.Error()}
+}
+
+// A file is profile.toml.
+type file struct {
+	ID       string `toml:"id"`
+	Name     string `toml:"name"`
+	Revision int    `toml:"revision"`
+	Protocol string `toml:"protocol"`
+	Evidence string `toml:"evidence"`
+	Source   string `toml:"source"`
+	// Codes is "declared" (default: the model fixes its codes) or "site" (the
+	// codes are given to the tests at the site, so none can be declared here).
+	Codes       string `toml:"codes"`
+	CodesSource string `toml:"codes_source"`
+	// CodeForm matches a code with something beside it, as a dilution; its first
+	// group is the code.
+	CodeForm       pattern `toml:"code_form"`
+	CodeFormSource string  `toml:"code_form_source"`
+	// Sender matches H.5 or MSH-3. Its named groups model, serial and software
+	// describe the device.
+	Sender pattern `toml:"sender"`
+
+	Parts    parts  `toml:"parts"`
+	PartsWhy string `toml:"parts_source"`
+
+	Control      []rule    `toml:"control"`
+	Failure      []rule    `toml:"failure"`
+	Unread       []rule    `toml:"unread"`
+	Ignore       []codes   `toml:"ignore"`
+	Comment      []codes   `toml:"comment"`
+	Status       []meaning `toml:"status"`
+	Flag         []meaning `toml:"flag"`
+	SpecimenType []meaning `toml:"specimen_type"`
+	Unit         []meaning `toml:"unit"`
+	Tests        []test    `toml:"tests"`
+}
+
+// parts says where things stand, as record.field.component of LIS02 ("R.3.5")
+// or as an HL7 path ("OBX-3.1"). Alternatives are separated by commas; the
+// first that is not empty counts.
+type parts struct {
+	Specimen     paths `toml:"specimen"`
+	SpecimenType paths `toml:"specimen_type"`
+	Rack         paths `toml:"rack"`
+	Position     paths `toml:"position"`
+	Collected    paths `toml:"collected"`
+	PatientID    paths `toml:"patient_id"`
+	Family       paths `toml:"family"`
+	Given        paths `toml:"given"`
+	Middle       paths `toml:"middle"`
+	Birth        paths `toml:"birth"`
+	Sex          paths `toml:"sex"`
+	Order        paths `toml:"order"`
+	Priority     paths `toml:"priority"`
+	MessageID    paths `toml:"message_id"`
+	MessageTime  paths `toml:"message_time"`
+	Model        paths `toml:"model"`
+	Serial       paths `toml:"serial"`
+	Software     paths `toml:"software"`
+	Code         paths `toml:"code"`
+	Text         paths `toml:"text"`
+	Value        paths `toml:"value"`
+	Unit         paths `toml:"unit"`
+	Range        paths `toml:"range"`
+	Flag         paths `toml:"flag"`
+	Status       paths `toml:"status"`
+	Observed     paths `toml:"observed"`
+	Analysed     paths `toml:"analysed"`
+	Operator     paths `toml:"operator"`
+	Instrument   paths `toml:"instrument"`
+	Comment      paths `toml:"comment"`
+}
+
+// named lists the parts with their keys, in the order of the struct.
+func (p *parts) named() []namedPaths {
+	return []namedPaths{
+		{"specimen", p.Specimen}, {"specimen_type", p.SpecimenType}, {"rack", p.Rack},
+		{"position", p.Position}, {"collected", p.Collected}, {"patient_id", p.PatientID},
+		{"family", p.Family}, {"given", p.Given}, {"middle", p.Middle}, {"birth", p.Birth},
+		{"sex", p.Sex}, {"order", p.Order}, {"priority", p.Priority}, {"message_id", p.MessageID},
+		{"message_time", p.MessageTime}, {"model", p.Model}, {"serial", p.Serial},
+		{"software", p.Software}, {"code", p.Code}, {"text", p.Text}, {"value", p.Value},
+		{"unit", p.Unit}, {"range", p.Range}, {"flag", p.Flag}, {"status", p.Status},
+		{"observed", p.Observed}, {"analysed", p.Analysed}, {"operator", p.Operator},
+		{"instrument", p.Instrument}, {"comment", p.Comment},
+	}
+}
+
+type namedPaths struct {
+	key   string
+	paths paths
+}
+
+// A rule recognises something by the text at a path: equal to Is in one of the
+// field's repetitions, or matched as a whole by Matches.
+type rule struct {
+	Path    paths   `toml:"path"`
+	Is      string  `toml:"is"`
+	Matches pattern `toml:"matches"`
+	Source  string  `toml:"source"`
+}
+
+// codes are result records by a pattern of their code and, where Value is given,
+// of their value.
+type codes struct {
+	Code   pattern `toml:"code"`
+	Value  pattern `toml:"value"`
+	Source string  `toml:"source"`
+}
+
+// take reports whether a result record with this code and value is meant.
+func (c codes) take(code, value string) bool {
+	return c.Code.whole(code) && (!c.Value.given() || c.Value.whole(value))
+}
+
+// A meaning translates a text of the device: a status to HL7 table 0085, flags
+// to table 0078, a specimen type to table 0487, a unit to UCUM. Comment is
+// what is said beside the result where the target has no code for it.
+type meaning struct {
+	Is      string `toml:"is"`
+	Means   string `toml:"means"`
+	Comment string `toml:"comment"`
+	Source  string `toml:"source"`
+}
+
+// A test is a declared test code.
+type test struct {
+	Code   string `toml:"code"`
+	Name   string `toml:"name"`
+	LOINC  string `toml:"loinc"`
+	Source string `toml:"source"`
+}
+
+// A pattern is a regular expression (RE2).
+type pattern struct {
+	anywhere *regexp.Regexp // as written
+	entire   *regexp.Regexp // anchored at both ends
+}
+
+// UnmarshalText compiles the pattern.
+func (p *pattern) UnmarshalText(text []byte) error {
+	anywhere, err := regexp.Compile(string(text))
+	if err != nil {
+		return fmt.Errorf("bad pattern: %w", err)
+	}
+	entire, err := regexp.Compile(`\A(?:` + string(text) + `)\z`)
+	if err != nil {
+		return fmt.Errorf("bad pattern: %w", err)
+	}
+	p.anywhere, p.entire = anywhere, entire
+	return nil
+}
+
+func (p pattern) given() bool { return p.anywhere != nil }
+
+func (p pattern) String() string {
+	if p.anywhere == nil {
+		return ""
+	}
+	return p.anywhere.String()
+}
+
+// whole reports whether the pattern matches the whole text.
+func (p pattern) whole(text string) bool { return p.entire.MatchString(text) }
+
+var (
+	idForm    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	loincForm = regexp.MustCompile(`^[0-9]{1,7}-[0-9]$`)
+	evidences = map[string]bool{"standard": true, "capture": true, "vendor example": true, "manual": true}
+)
+
+// check returns everything that is wrong with the file.
+func (f *file) check(folder string) []*LoadError {
+	c := &checker{protocol: f.Protocol}
+	c.head(f, folder)
+	c.parts(&f.Parts)
+	c.rules("control", f.Control)
+	c.rules("failure", f.Failure)
+	c.rules("unread", f.Unread)
+	c.codes("ignore", f.Ignore)
+	c.codes("comment", f.Comment)
+	c.meanings("status", f.Status, true)
+	c.meanings("flag", f.Flag, false)
+	c.meanings("specimen_type", f.SpecimenType, true)
+	c.meanings("unit", f.Unit, true)
+	c.tests(f)
+	return c.found
+}
+
+type checker struct {
+	protocol string
+	found    []*LoadError
+}
+
+func (c *checker) bad(place, format string, args ...any) {
+	c.found = append(c.found, &LoadError{Place: place, What: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) needs(place, key, value string) {
+	if value == "" {
+		c.bad(place, "%s is missing", key)
+	}
+}
+
+func (c *checker) head(f *file, folder string) {
+	switch {
+	case !idForm.MatchString(f.ID):
+		c.bad("id", "%q is not of the form maker-model (lower case letters, digits, hyphens)", f.ID)
+	case folder != "." && f.ID != folder:
+		c.bad("id", "%q differs from the name of the folder, %q", f.ID, folder)
+	}
+	c.needs("name", "name", f.Name)
+	if f.Revision < 1 {
+		c.bad("revision", "%d is not a revision; the first is 1", f.Revision)
+	}
+	if f.Protocol != "astm" && f.Protocol != "hl7" {
+		c.bad("protocol", `%q is neither "astm" nor "hl7"`, f.Protocol)
+	}
+	if !evidences[f.Evidence] {
+		c.bad("evidence", `%q is none of "standard", "capture", "vendor example", "manual"`, f.Evidence)
+	}
+	c.needs("source", "source", f.Source)
+	switch f.Codes {
+	case "", "declared":
+		if len(f.Tests) == 0 {
+			c.bad("tests", `no test is declared, and codes is not "site"`)
+		}
+	case "site":
+		c.needs("codes_source", "the source of codes = \"site\"", f.CodesSource)
+		if len(f.Tests) > 0 {
+			c.bad("tests", `tests are declared although codes = "site"`)
+		}
+	default:
+		c.bad("codes", `%q is neither "declared" nor "site"`, f.Codes)
+	}
+	if f.Sender.given() {
+		for _, group := range f.Sender.anywhere.SubexpNames() {
+			if group != "" && group != "model" && group != "serial" && group != "software" {
+				c.bad("sender", "group %q is none of model, serial, software", group)
+			}
+		}
+	}
+	if f.CodeForm.given() {
+		c.needs("code_form_source", "the source of code_form", f.CodeFormSource)
+		if f.CodeForm.anywhere.NumSubexp() != 1 {
+			c.bad("code_form", "needs one group, the code")
+		}
+	}
+	c.needs("parts_source", "the source of [parts]", f.PartsWhy)
+}
+
+func (c *checker) parts(p *parts) {
+	for _, part := range p.named() {
+		c.paths("parts."+part.key, part.paths)
+	}
+	for _, part := range []namedPaths{{"specimen", p.Specimen}, {"code", p.Code}, {"value", p.Value}} {
+		if len(part.paths) == 0 {
+			c.bad("parts."+part.key, "is missing")
+		}
+	}
+}
+
+// paths checks that the paths are of the profile's protocol.
+func (c *checker) paths(place string, all paths) {
+	for _, one := range all {
+		if (c.protocol == "hl7") != one.hl7() {
+			c.bad(place, "%q is not a path of protocol %q", one.text, c.protocol)
+		}
+	}
+}
+
+func (c *checker) rules(table string, rules []rule) {
+	for i, r := range rules {
+		place := fmt.Sprintf("[[%s]] number %d", table, i+1)
+		if len(r.Path) == 0 {
+			c.bad(place, "path is missing")
+		}
+		c.paths(place+".path", r.Path)
+		if (r.Is == "") != r.Matches.given() {
+			c.bad(place, "needs one of is and matches")
+		}
+		c.needs(place, "source", r.Source)
+	}
+}
+
+func (c *checker) codes(table string, all []codes) {
+	seen := make(map[string]bool)
+	for i, one := range all {
+		place := fmt.Sprintf("[[%s]] number %d", table, i+1)
+		if !one.Code.given() {
+			c.bad(place, "code is missing")
+			continue
+		}
+		key := one.Code.String() + "\x00" + one.Value.String()
+		if seen[key] {
+			c.bad(place, "code %q stands here twice", one.Code)
+		}
+		seen[key] = true
+		c.needs(place, "source", one.Source)
+	}
+}
+
+func (c *checker) meanings(table string, all []meaning, meansNeeded bool) {
+	seen := make(map[string]bool)
+	for i, m := range all {
+		place := fmt.Sprintf("[[%s]] number %d", table, i+1)
+		c.needs(place, "is", m.Is)
+		if meansNeeded {
+			c.needs(place, "means", m.Means)
+		} else if m.Means == "" && m.Comment == "" {
+			c.bad(place, "needs means or comment")
+		}
+		if seen[m.Is] {
+			c.bad(place, "%q stands here twice", m.Is)
+		}
+		seen[m.Is] = true
+		c.needs(place, "source", m.Source)
+	}
+}
+
+func (c *checker) tests(f *file) {
+	seen := make(map[string]int)
+	for i, t := range f.Tests {
+		place := fmt.Sprintf("[[tests]] number %d (code %q)", i+1, t.Code)
+		c.needs(place, "code", t.Code)
+		if first, again := seen[t.Code]; again {
+			c.bad(place, "duplicate code, first in number %d", first)
+		} else {
+			seen[t.Code] = i + 1
+		}
+		c.needs(place, "source", t.Source)
+		if t.LOINC != "" && !loincForm.MatchString(t.LOINC) {
+			c.bad(place, "%q is not a LOINC code", t.LOINC)
+		}
+		for _, all := range [][]codes{f.Ignore, f.Comment} {
+			for _, one := range all {
+				if one.Code.given() && !one.Value.given() && one.Code.whole(t.Code) {
+					c.bad(place, "is a test and matched by %q as no result", one.Code)
+				}
+			}
+		}
+	}
+}
+
+// IDs lists the identifiers of profiles in order.
+func IDs(all map[string]*Profile) []string {
+	ids := make([]string, 0, len(all))
+	for id := range all {
+		ids = append(ids, id)
+	}
+	sort.Strings(ids)
+	return ids
+}
