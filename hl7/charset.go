@@ -31,7 +31,6 @@ var (
 	ascii    = &charset{name: "ASCII"}
 	utf8Set  = &charset{name: "UNICODE UTF-8"}
 	japan    = &charset{name: "ISO IR87", encoding: japanese.ISO2022JP, width: iso2022Width}
-	japanX   = &charset{name: "ISO IR14", encoding: japanese.ShiftJIS}
 	shiftJIS = &charset{name: "SHIFT_JIS", encoding: japanese.ShiftJIS, width: shiftJISWidth}
 )
 
@@ -56,7 +55,7 @@ var charsets = map[string]*charset{
 	"88598":        {name: "8859/8", encoding: charmap.ISO8859_8},
 	"88599":        {name: "8859/9", encoding: charmap.ISO8859_9},
 	"885915":       {name: "8859/15", encoding: charmap.ISO8859_15},
-	"ISOIR14":      japanX,
+	"ISOIR14":      shiftJIS, // of which JIS X 0201 is the part with one byte
 	"ISOIR87":      japan,
 	"ISOIR159":     japan,
 	"SHIFTJIS":     shiftJIS,
@@ -86,7 +85,7 @@ func charsetOf(msh18 []byte, repetition byte) *charset {
 		names = strings.Split(string(msh18), string(rune(repetition)))
 	}
 	for _, name := range names[1:] {
-		if cs := lookUp(name); cs == japan || cs == japanX {
+		if cs := lookUp(name); cs == japan || cs == shiftJIS {
 			return japan
 		}
 	}

@@ -8,7 +8,7 @@ import (
 const hexDigits = "0123456789ABCDEF"
 
 // Escape writes a text so that it can stand in a field: delimiters as \F\ \S\ \R\
-// \T\ \E\, a line feed as \.br\, and the bytes that would end a segment or a frame
+// \T\ \E\ \P\, a line feed as \.br\, and the bytes that would end a segment or a frame
 // as \X..\ (HL7 v2.5.1 section 2.7). It fails where the escape character is not
 // declared and one of them would be needed. Unescape is its inverse.
 func Escape(s string, d Delimiters) (string, error) {
@@ -41,7 +41,7 @@ func needsEscape(c byte, d Delimiters) bool {
 	case '\r', '\n', 0x0B, 0x1C:
 		return true
 	}
-	return c == d.Field || c == d.Component || c == d.Repetition || c == d.Escape || c == d.Subcomponent
+	return c == d.Field || c == d.Component || c == d.Repetition || c == d.Escape || c == d.Subcomponent || c == d.Truncation
 }
 
 func escapeName(c byte, d Delimiters) string {
@@ -56,8 +56,12 @@ func escapeName(c byte, d Delimiters) string {
 		return "E"
 	case d.Subcomponent:
 		return "T"
+	case d.Truncation:
+		return "P"
 	case '\n':
-		return ".br"
+		if !needsEscape('.', d) {
+			return ".br"
+		}
 	}
 	return "X" + string([]byte{hexDigits[c>>4], hexDigits[c&15]})
 }
@@ -111,6 +115,8 @@ func appendUnescaped(b, sequence []byte, d Delimiters) ([]byte, bool) {
 		return append(b, d.Escape), true
 	case "T":
 		return append(b, d.Subcomponent), d.Subcomponent != 0
+	case "P":
+		return append(b, d.Truncation), d.Truncation != 0
 	case ".br":
 		return append(b, '\n'), true
 	}

@@ -88,7 +88,8 @@ func Parse(b []byte) (*Message, error) { return ParseWithin(b, Limits{}) }
 // mark and blank lines before MSH are accepted, as are lower-case segment names.
 // A line that does not begin like a segment (three letters or digits, then the
 // field separator) belongs to the segment before it, line end included: it is
-// the rest of a text or of a Base64 block that was not escaped.
+// the rest of a text or of a Base64 block that was not escaped. After MSH there is
+// no such line.
 //
 // The error is a *ParseError. Where the MSH segment was readable nevertheless,
 // the message is returned too, to be used for Ack and nothing else. A second MSH
@@ -116,6 +117,7 @@ func ParseWithin(b []byte, limits Limits) (*Message, error) {
 		return m, &ParseError{Offset: limits.Size, Code: ErrorApplication, Reason: fmt.Sprintf("the message is longer than %d bytes", limits.Size)}
 	}
 	if err := m.split(b, start, limits); err != nil {
+		m.segments = append(m.segments[:0], segment{text: header})
 		return m, err
 	}
 	return m, nil
@@ -166,11 +168,10 @@ func upper(c byte) byte {
 // accepted: component, repetition, escape, subcomponent and, from 2.7,
 // truncation. A character that stands there twice counts where it stands first.
 func parseDelimiters(header []byte) (Delimiters, *ParseError) {
-	field := header[3]
-	if !isDelimiter(field) {
+	if len(header) < 4 || !isDelimiter(header[3]) {
 		return Delimiters{}, &ParseError{Offset: 3, Location: "MSH-1", Code: ErrorRequiredField, Reason: "the field separator is not a punctuation character"}
 	}
-	characters := header[4:]
+	field, characters := header[3], header[4:]
 	if i := bytes.IndexByte(characters, field); i >= 0 {
 		characters = characters[:i]
 	}
@@ -200,39 +201,40 @@ func (d *Delimiters) encoding(i int) *byte {
 func (m *Message) split(b []byte, start int, limits Limits) *ParseError {
 	m.segments = m.segments[:0]
 	lines := lines{b: b, next: start, cr: -1, lf: -1}
-	segmentStart, segmentEnd := start, start
-	add := func(end int) *ParseError {
-		text := b[segmentStart:segmentEnd]
-		if bytes.Count(text, []byte{m.delimiters.Field}) > limits.Fields {
-			return &ParseError{Offset: segmentStart, Location: string(text[:3]), Code: ErrorApplication, Reason: fmt.Sprintf("more than %d fields", limits.Fields)}
-		}
-		m.segments = append(m.segments, segment{text: text, end: b[segmentEnd:end]})
-		return nil
-	}
+	from, end, _ := lines.line() // of the segment so far
 	for {
-		from, to, ok := lines.line()
+		next, to, ok := lines.line()
 		if !ok {
-			break
+			return m.add(b, from, end, len(b), limits)
 		}
-		line := b[from:to]
-		if from == start || !m.beginsSegment(line) {
-			if !isBlank(line) {
-				segmentEnd = to
+		switch line := b[next:to]; {
+		case isBlank(line):
+		case !m.beginsSegment(line) && len(m.segments) == 0:
+			return &ParseError{Offset: next, Location: "MSH", Code: ErrorSegmentSequence, Reason: "a line after MSH that is no segment"}
+		case !m.beginsSegment(line):
+			end = to
+		case isName(line, "MSH"):
+			return &ParseError{Offset: next, Location: "MSH[2]", Code: ErrorSegmentSequence, Reason: "a second MSH segment"}
+		default:
+			if err := m.add(b, from, end, next, limits); err != nil {
+				return err
 			}
-			continue
-		}
-		if err := add(from); err != nil {
-			return err
-		}
-		segmentStart, segmentEnd = from, to
-		if len(m.segments) == limits.Segments {
-			return &ParseError{Offset: from, Code: ErrorApplication, Reason: fmt.Sprintf("more than %d segments", limits.Segments)}
-		}
-		if isName(line, "MSH") {
-			return &ParseError{Offset: from, Location: "MSH[2]", Code: ErrorSegmentSequence, Reason: "a second MSH segment"}
+			from, end = next, to
 		}
 	}
-	return add(len(b))
+}
+
+// add appends the segment b[from:end], whose line end goes up to next.
+func (m *Message) add(b []byte, from, end, next int, limits Limits) *ParseError {
+	text := b[from:end]
+	if len(m.segments) == limits.Segments {
+		return &ParseError{Offset: from, Code: ErrorApplication, Reason: fmt.Sprintf("more than %d segments", limits.Segments)}
+	}
+	if bytes.Count(text, []byte{m.delimiters.Field}) > limits.Fields {
+		return &ParseError{Offset: from, Location: string(text[:3]), Code: ErrorApplication, Reason: fmt.Sprintf("more than %d fields", limits.Fields)}
+	}
+	m.segments = append(m.segments, segment{text: text, end: b[end:next]})
+	return nil
 }
 
 // beginsSegment says whether a line begins a segment: a name and the field

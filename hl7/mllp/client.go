@@ -101,12 +101,13 @@ func (c *Client) connect(ctx context.Context) error {
 }
 
 func (c *Client) exchange(ctx context.Context, message []byte) ([]byte, error) {
-	if err := c.link.conn.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout)); err != nil {
+	conn := c.link.conn
+	if err := conn.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout)); err != nil {
 		return nil, fmt.Errorf("mllp: %w", err)
 	}
 	// The end of ctx ends a Write in progress.
-	stop := context.AfterFunc(ctx, func() { c.link.conn.SetWriteDeadline(time.Unix(1, 0)) })
-	_, err := c.link.conn.Write(AppendFrame(make([]byte, 0, len(message)+3), message))
+	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Unix(1, 0)) })
+	_, err := conn.Write(AppendFrame(make([]byte, 0, len(message)+3), message))
 	stop()
 	if err != nil {
 		return nil, fmt.Errorf("mllp: %w", err)

@@ -82,7 +82,7 @@ type server struct {
 	c        Conn
 	o        ServeOptions
 	receiver *Receiver
-	begun    time.Time // when the unfinished frame, or the connection, began
+	begun    time.Time // when the unfinished frame began, or the junk before the first
 	frames   int
 	junk     int // since the last frame
 	out      []byte
@@ -162,9 +162,9 @@ func (s *server) deadline(last time.Time) (time.Time, error) {
 }
 
 func (s *server) received(ctx context.Context, b []byte, now time.Time) error {
-	waiting := s.receiver.Unfinished() || s.junk > 0
+	unfinished := s.receiver.Unfinished()
 	events := s.receiver.Receive(b)
-	if !waiting || len(events) > 0 {
+	if unfinished && len(events) > 0 || !unfinished && (s.receiver.Unfinished() || s.junk == 0) {
 		s.begun = now
 	}
 	return s.handle(ctx, events)

@@ -1,0 +1,179 @@
+package hl7_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func withCharset(declared string) string {
+	return `MSH|^~\&|LAB||LIS||20260114||ORU^R01|17|P|2.5.1||||||` + declared + "\r"
+}
+
+// The bytes are written out, since they come from the standards' tables and not
+// from the library that decodes them.
+var charsetCases = []struct {
+	declared, text, bytes string
+}{
+	{"", "Nguyen", "Nguyen"},
+	{"", "Nhịp", "Nh\xE1\xBB\x8Bp"}, // not declared: read as UTF-8
+	{"ASCII", "Nguyen", "Nguyen"},
+	{"UNICODE UTF-8", "Nhịp µ", "Nh\xE1\xBB\x8Bp \xC2\xB5"},
+	{"UTF-8", "é", "\xC3\xA9"},
+	{"unicode utf-8", "é", "\xC3\xA9"},
+	{"UNICODE", "é", "\xC3\xA9"},
+	{"8859/1", "naïve µ", "na\xEFve \xB5"},
+	{"ISO-8859-1", "é", "\xE9"},
+	{"8859/2", "ł", "\xB3"},
+	{"8859/3", "ħ", "\xB1"},
+	{"8859/4", "ķ", "\xF3"},
+	{"8859/5", "Ж", "\xB6"},
+	{"8859/6", "ب", "\xC8"},
+	{"8859/7", "Ω", "\xD9"},
+	{"8859/8", "א", "\xE0"},
+	{"8859/9", "ğ", "\xF0"},
+	{"8859/15", "€", "\xA4"},
+	{"8859/1~8859/5", "é", "\xE9"},
+	{"ISO IR14", "ｱ", "\xB1"},
+	// 表 is 95 5C, ポ 83 7C in Shift_JIS: the escape character, the separator.
+	{"SHIFT_JIS", "表x", "\x95\x5Cx"},
+	{"SHIFT_JIS", "ポ", "\x83\x7C"},
+	{"~ISO IR87", "Yamada 山田", "Yamada \x1B$B;3ED\x1B(B"},
+	{"~ISO IR87", "凋", "\x1B$BC|\x1B(B"},
+	{"~ISO IR87", "賞", "\x1B$B>^\x1B(B"},
+	{"ISO IR87", "旬", "\x1B$B=\x5C\x1B(B"},
+	// 亅 is 81 7C, 俓 82 5C in GB 18030; Ẳ has four bytes.
+	{"GB 18030-2000", "王", "\xCD\xF5"},
+	{"GB 18030-2000", "亅", "\x81\x7C"},
+	{"GB 18030-2000", "俓x", "\x82\x5Cx"},
+	{"GB 18030-2000", "Ẳ", "\x81\x36\x82\x32"},
+	// 功 is A5 5C, 育 A8 7C in Big5.
+	{"BIG-5", "功", "\xA5\x5C"},
+	{"BIG-5", "育", "\xA8\x7C"},
+	{"KS X 1001", "한", "\xC7\xD1"},
+}
+
+func TestCharsetsOfTable0211BothWays(t *testing.T) {
+	for _, c := range charsetCases {
+		header := withCharset(c.declared)
+		m := parse(t, header+"PID|"+c.bytes+"|after\r")
+		if got := m.Get("PID-1"); got != c.text {
+			t.Errorf("%s: % X reads %q, want %q", c.declared, c.bytes, got, c.text)
+		}
+		if got := m.Get("PID-2"); got != "after" {
+			t.Errorf("%s: the field after % X is %q", c.declared, c.bytes, got)
+		}
+		if err := m.Set("PID-3.2", c.text); err != nil {
+			t.Errorf("%s: %v", c.declared, err)
+			continue
+		}
+		if want := header + "PID|" + c.bytes + "|after|^" + c.bytes + "\r"; string(m.Bytes()) != want {
+			t.Errorf("%s: written as %q, want %q", c.declared, m.Bytes(), want)
+		}
+		if got := m.Get("PID-3.2"); got != c.text {
+			t.Errorf("%s: %q was set, and reads %q", c.declared, c.text, got)
+		}
+		if err := m.CheckCharset(); c.declared != "" && err != nil {
+			t.Errorf("%s: %v", c.declared, err)
+		}
+	}
+}
+
+func TestSecondByteOfACharacterIsNoDelimiter(t *testing.T) {
+	// ソ is 83 5C, ポ 83 7C, 表 95 5C.
+	m := parse(t, withCharset("SHIFT_JIS")+"PID|1|\x83\x5C^\x83\x7C~\x95\x5C\\T\\\x95\x5C|x\r")
+	for path, want := range map[string]string{"PID-2.1": "ソ", "PID-2.2": "ポ", "PID-2[2].1": "表&表", "PID-3": "x"} {
+		if got := m.Get(path); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+	}
+	if n := m.Segments("PID")[0].Fields(); n != 3 {
+		t.Errorf("%d fields", n)
+	}
+	// In ISO 2022 everything between the escapes is text, delimiters too.
+	m = parse(t, withCharset("~ISO IR87")+"PID|1|\x1B$B!C!0\x1B(B^\x1B(I1\x5C\x1B(B|\x1B$B!|\r")
+	for path, want := range map[string]string{"PID-2.1": "｜＾", "PID-2.2": "ｱﾜ", "PID-3": "●"} {
+		if got := m.Get(path); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestCutCharacterDoesNotSwallowTheDelimiter(t *testing.T) {
+	for _, declared := range []string{"UNICODE UTF-8", "GB 18030-2000", "BIG-5", "SHIFT_JIS", "KS X 1001"} {
+		m := parse(t, withCharset(declared)+"PID|1|a\xE1&b|x\r") // & is below 40
+		if got := m.Get("PID-2.1.2"); got != "b" {
+			t.Errorf("%s: PID-2.1.2 is %q", declared, got)
+		}
+		if got := m.Get("PID-3"); got != "x" {
+			t.Errorf("%s: PID-3 is %q", declared, got)
+		}
+	}
+	m := parse(t, withCharset("UNICODE UTF-8")+"PID|1|Nh\xE1\xBB|x\r")
+	if m.Get("PID-2") != "Nh\uFFFD" || m.Get("PID-3") != "x" || string(m.Raw("PID-2")) != "Nh\xE1\xBB" {
+		t.Errorf("PID-2 is %q, PID-3 %q", m.Get("PID-2"), m.Get("PID-3"))
+	}
+}
+
+func TestHexadecimalEscapeIsInTheCharsetOfTheMessage(t *testing.T) {
+	if got := parse(t, withCharset("UNICODE UTF-8")+`PID|Nh\XE1BB8B\p`).Get("PID-1"); got != "Nhịp" {
+		t.Errorf("UTF-8: %q", got)
+	}
+	if got := parse(t, withCharset("8859/1")+`PID|na\XEF\ve`).Get("PID-1"); got != "naïve" {
+		t.Errorf("8859/1: %q", got)
+	}
+}
+
+func TestDeclarationAndBytesThatDisagreeAreReported(t *testing.T) {
+	for _, c := range []struct{ declared, text string }{
+		{"", "naïve"},
+		{"ASCII", "naïve"},
+		{"UNICODE UTF-8", "na\xEFve"},
+		{"8859/1", "naïve"}, // a real device: says 8859/1 and sends UTF-8
+		{"8859/6", "\xFF"},
+		{"GB 18030-2000", "\xFF\xFF"},
+		{"8859/99", "x"},
+		{"CNS 11643-1992", "x"},
+		{"UNICODE UTF-16", "x"},
+	} {
+		m := parse(t, withCharset(c.declared)+"PID|"+c.text+"\r")
+		err := m.CheckCharset()
+		if err == nil {
+			t.Errorf("%q: %q passes", c.declared, c.text)
+			continue
+		}
+		if strings.Contains(err.Error(), c.text) && c.text != "x" {
+			t.Errorf("%q: the error quotes the text", c.declared)
+		}
+	}
+	if err := parse(t, result).CheckCharset(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTextThatTheCharsetCannotHoldIsAnError(t *testing.T) {
+	for _, declared := range []string{"ASCII", "8859/1", "BIG-5", "~ISO IR87", "8859/99", "UNICODE UTF-16"} {
+		m := parse(t, withCharset(declared)+"PID|1\r")
+		if err := m.Set("PID-2", "Nhịp"); err == nil {
+			t.Errorf("%s holds ị: %q", declared, m.Bytes())
+		}
+	}
+}
+
+func TestOverrideCharset(t *testing.T) {
+	m := parse(t, withCharset("8859/1")+"PID|Nhịp\r")
+	if m.OverrideCharset("8859/99") == nil || m.OverrideCharset("UNICODE UTF-32") == nil {
+		t.Error("an unknown character set is taken")
+	}
+	if err := m.OverrideCharset("UNICODE UTF-8"); err != nil {
+		t.Fatal(err)
+	}
+	if m.Get("PID-1") != "Nhịp" || m.CheckCharset() != nil {
+		t.Errorf("PID-1 is %q, %v", m.Get("PID-1"), m.CheckCharset())
+	}
+	if err := m.Set("MSH-18", "8859/5"); err != nil {
+		t.Fatal(err)
+	}
+	if m.Get("PID-1") != "Nhịp" {
+		t.Error("MSH-18 wins over the override")
+	}
+}
