@@ -95,6 +95,10 @@ type level struct {
 
 const undefined = -1
 
+// firstPixelData is the first of the elements that may hold pixel data: Float
+// Pixel Data. None that is wanted comes after it.
+const firstPixelData tag.Tag = 0x7FE00008
+
 // NewHeaderReader returns a reader for a data set in the transfer syntax. One
 // that is not known is read as Explicit VR Little Endian, what every transfer
 // syntax for encapsulated pixel data is (PS3.5 annex A.4).
@@ -263,14 +267,22 @@ func (r *HeaderReader) element(b []byte) int {
 // value decides what becomes of an element whose header is known.
 func (r *HeaderReader) value(b []byte, t tag.Tag, vr string, head int, length uint32) int {
 	top := len(r.levels) == 0
+	if top && t >= firstPixelData {
+		r.stopped = true
+		return head
+	}
+	var to *string
 	if top {
-		if t >= 0x7FE00008 && t <= tag.PixelData || t > tag.PixelData {
-			r.stopped = true
-			return head
-		}
-		if t <= r.last {
-			r.problem("%v is not in ascending order", t)
-		}
+		to = r.header.field(t)
+	}
+	wanted := to != nil && *to == "" && length <= maxValue
+	if wanted && len(b) < head+int(length) {
+		return 0
+	}
+	if top && t <= r.last {
+		r.problem("%v is not in ascending order", t)
+	}
+	if top {
 		r.last = t
 	}
 	if length == 0xFFFFFFFF {
@@ -282,22 +294,15 @@ func (r *HeaderReader) value(b []byte, t tag.Tag, vr string, head int, length ui
 		r.stop("%v is longer than the item that holds it", t)
 		return 0
 	}
-	to := r.header.field(t)
-	if !top || to == nil || *to != "" {
-		r.at += int64(head)
-		r.skip = int64(length)
-		return head
-	}
-	if length > maxValue-12 {
-		r.problem("%v has a value of %d bytes", t, length)
+	if !wanted {
+		if to != nil && length > maxValue {
+			r.problem("%v has a value of %d bytes", t, length)
+		}
 		r.at += int64(head)
 		r.skip = int64(length)
 		return head
 	}
 	n := head + int(length)
-	if len(b) < n {
-		return 0
-	}
 	*to = strings.Trim(string(b[head:n]), " \x00")
 	r.at += int64(n)
 	return n

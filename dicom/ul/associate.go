@@ -26,7 +26,6 @@ const (
 	itemAsyncWindow           = 0x53
 	itemRoleSelection         = 0x54
 	itemImplementationVersion = 0x55
-	itemUserIdentityRQ        = 0x58
 )
 
 // A ProposedContext is a presentation context of an A-ASSOCIATE-RQ.
@@ -82,14 +81,13 @@ type RoleSelection struct {
 }
 
 // UserInformation is the user information item, PS3.8 annex D and PS3.7 annex
-// D.3.3. SOP class extended negotiation is read over.
+// D.3.3. SOP class extended negotiation and user identity are read over.
 type UserInformation struct {
 	MaximumLength             uint32 // of P-DATA-TF PDUs received; 0: no limit
 	ImplementationClassUID    string
 	ImplementationVersionName string       // up to 16 characters
 	AsyncWindow               *AsyncWindow // nil: 1,1
 	Roles                     []RoleSelection
-	UserIdentity              bool // a user identity item was there; what is in it is not kept
 }
 
 // AssociateRQ is the A-ASSOCIATE-RQ PDU, PS3.8 table 9-11.
@@ -229,8 +227,6 @@ func (r *reader) userInformation(b []byte) UserInformation {
 			u.Roles = append(u.Roles, role)
 		case itemImplementationVersion:
 			u.ImplementationVersionName = strings.TrimSpace(string(value))
-		case itemUserIdentityRQ:
-			u.UserIdentity = true
 		}
 		in.err = sub.err
 	}
