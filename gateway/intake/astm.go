@@ -1,0 +1,132 @@
+package intake
+
+import (
+	"context"
+	"strings"
+
+	"nhip/drivers/astm/e1381"
+	"nhip/storage"
+)
+
+// ASTM is the e1381.Handler of one connection of an analyser.
+//
+// A message whose session we did not see end after our last ACK (no EOT: a
+// crash, a cut line) may come again because the ACK was lost: the same record
+// bytes are then acknowledged and counted, not delivered again. Any other
+// identical message is a deliberate resend by the operator: it is delivered
+// again and marked as one.
+type ASTM struct {
+	in         *Intake
+	connection string
+	peer       string
+}
+
+// ASTM returns the handler of a connection.
+func (in *Intake) ASTM(connection, peer string) *ASTM {
+	return &ASTM{in: in, connection: connection, peer: peer}
+}
+
+var _ e1381.Handler = (*ASTM)(nil)
+
+func (a *ASTM) openKey(sum string) string { return "astm-open/" + a.connection + "/" + sum }
+func (a *ASTM) seenKey(sum string) string { return "astm-seen/" + a.connection + "/" + sum }
+
+// Store commits every message that a frame completes, before its ACK.
+func (a *ASTM) Store(ctx context.Context, msgs []e1381.Message) error {
+	l := a.in.link(a.connection)
+	l.Lock()
+	defer l.Unlock()
+	if err := a.readOpen(l); err != nil {
+		return err
+	}
+	b := new(storage.Batch)
+	fresh := map[string]bool{}
+	for _, m := range msgs {
+		e, err := a.in.entry(KindASTM, a.connection, a.peer, m.Records)
+		if err != nil {
+			return err
+		}
+		sum := e.SHA256[:32]
+		seen, known, err := a.in.store.Get(a.seenKey(sum))
+		if err != nil {
+			return err
+		}
+		if l.open[sum] || fresh[sum] {
+			repeat(b, e, refText(seen))
+			continue
+		}
+		e.Resend = known
+		j := accept(b, e)
+		b.PutRef(a.seenKey(sum), j)
+		b.Put(a.openKey(sum), nil)
+		fresh[sum] = true
+	}
+	if _, err := a.in.store.Commit(ctx, b); err != nil {
+		return err
+	}
+	for sum := range fresh {
+		l.open[sum] = true
+	}
+	return nil
+}
+
+// Incomplete keeps what came of a session that broke before its L record.
+func (a *ASTM) Incomplete(ctx context.Context, m e1381.Message, reason string) error {
+	e, err := a.in.entry(KindASTM, a.connection, a.peer, m.Records)
+	if err != nil {
+		return err
+	}
+	e.Fate = Incomplete
+	b := new(storage.Batch)
+	a.in.hold(b, e, "incomplete message", reason)
+	_, err = a.in.store.Commit(ctx, b)
+	return err
+}
+
+// Ended notes that we saw the session end: what came in it is whole, and the
+// same bytes from now on are a resend.
+func (a *ASTM) Ended(ctx context.Context) error {
+	l := a.in.link(a.connection)
+	l.Lock()
+	defer l.Unlock()
+	if err := a.readOpen(l); err != nil {
+		return err
+	}
+	if len(l.open) == 0 {
+		return nil
+	}
+	b := new(storage.Batch)
+	for sum := range l.open {
+		b.Delete(a.openKey(sum))
+	}
+	if _, err := a.in.store.Commit(ctx, b); err != nil {
+		return err
+	}
+	clear(l.open)
+	return nil
+}
+
+// readOpen loads what an earlier process left open.
+func (a *ASTM) readOpen(l *link) error {
+	if l.open != nil {
+		return nil
+	}
+	prefix := a.openKey("")
+	keys, err := a.in.store.Keys(prefix, 100000)
+	if err != nil {
+		return err
+	}
+	l.open = map[string]bool{}
+	for _, k := range keys {
+		l.open[strings.TrimPrefix(k, prefix)] = true
+	}
+	return nil
+}
+
+func refText(b []byte) string {
+	ref, err := storage.ParseRef(string(b))
+	if err != nil {
+		return ""
+	}
+	return ref.String()
+}

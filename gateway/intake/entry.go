@@ -1,0 +1,93 @@
+// Package intake stores before anything is acknowledged: what came, byte for
+// byte, as a journal entry, and an item in the queue "interpret", in one
+// commit. When a function of this package returns nil the peer may be
+// answered, and not before.
+package intake
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"nhip/storage/spool"
+)
+
+// A Kind is what an Entry holds.
+type Kind string
+
+// The kinds of entries.
+const (
+	KindASTM        Kind = "astm"        // record bytes of one message, LIS02
+	KindHL7         Kind = "hl7"         // one message, as framed
+	KindDICOM       Kind = "dicom"       // one SOP instance; the bytes are in the spool
+	KindObservation Kind = "observation" // one line of a serial monitor
+	KindMQTT        Kind = "mqtt"        // one record-class publish
+)
+
+// A Fate is what is known of an Entry when it is written.
+type Fate string
+
+// The fates of an Entry on receipt.
+const (
+	Received   Fate = "received"
+	Incomplete Fate = "incomplete" // the session broke before the message was whole
+	Repeat     Fate = "repeat"     // the same again after a broken session: not delivered again
+	Conflict   Fate = "conflict"   // other bytes under a SOP Instance UID that we have
+	Unusable   Fate = "unusable"   // held from the start, with the reason in Note
+	Sent       Fate = "sent"       // an outgoing message
+)
+
+// An Entry is the journal entry of one message or object, in or out. Its
+// header is JSON; the bytes follow it unchanged, or are in the spool.
+type Entry struct {
+	Kind       Kind              `json:"kind"`
+	Fate       Fate              `json:"fate"`
+	Connection string            `json:"conn"`
+	Peer       string            `json:"peer,omitempty"`
+	At         time.Time         `json:"at"`
+	SHA256     string            `json:"sha256"`
+	Length     int64             `json:"len"`
+	Resend     bool              `json:"resend,omitempty"` // the device sent the same message before, in an earlier session
+	Note       string            `json:"note,omitempty"`   // in words, without patient data
+	Attrs      map[string]string `json:"attrs,omitempty"`  // control ID, UIDs …
+	Spool      *spool.Ref        `json:"spool,omitempty"`
+	Body       []byte            `json:"-"`
+}
+
+// Seal fills in what follows from the body.
+func (e *Entry) Seal() {
+	sum := sha256.Sum256(e.Body)
+	e.SHA256, e.Length = hex.EncodeToString(sum[:]), int64(len(e.Body))
+}
+
+// Encode is the stored form: the length of the header in four bytes, the
+// header, the body.
+func (e Entry) Encode() []byte {
+	h, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // no value of this struct fails to marshal
+	}
+	b := make([]byte, 4, 4+len(h)+len(e.Body))
+	binary.BigEndian.PutUint32(b, uint32(len(h)))
+	return append(append(b, h...), e.Body...)
+}
+
+// DecodeEntry reads what Encode wrote.
+func DecodeEntry(b []byte) (Entry, error) {
+	if len(b) < 4 {
+		return Entry{}, fmt.Errorf("intake: journal entry of %d bytes", len(b))
+	}
+	n := binary.BigEndian.Uint32(b)
+	if uint64(n) > uint64(len(b)-4) {
+		return Entry{}, fmt.Errorf("intake: journal entry: header of %d bytes in %d", n, len(b)-4)
+	}
+	var e Entry
+	if err := json.Unmarshal(b[4:4+n], &e); err != nil {
+		return Entry{}, fmt.Errorf("intake: journal entry: %w", err)
+	}
+	e.Body = b[4+n:]
+	return e, nil
+}

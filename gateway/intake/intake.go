@@ -1,0 +1,240 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"nhip/storage"
+	"nhip/storage/spool"
+)
+
+// The queues that intake writes to.
+const (
+	Interpret = "interpret" // what has to be understood and routed
+	HeldQueue = "held"      // what waits for a person before it has a destination
+)
+
+// The counters of the conservation sum that intake changes:
+// accepted = delivered + queued + held + discarded + expired + consumed.
+// Consumed is counted by kind, "consumed/duplicate" and so on. Refused is
+// counted apart.
+const (
+	CountAccepted  = "accepted"
+	CountQueued    = "queued"
+	CountHeld      = "held"
+	CountRefused   = "refused"
+	CountConsumed  = "consumed/" // + kind
+	CountIntake    = "received/" // + kind of entry; messages as they came, for people
+	ConsumedRepeat = CountConsumed + "duplicate"
+)
+
+// Channel is the journal channel of what a connection sends to us.
+func Channel(connection string) string { return "in/" + connection }
+
+// inline is the largest body that is kept in the journal itself; larger ones
+// go to the spool first.
+const inline = 192 << 10
+
+// A HeldTicket is the value of an item in HeldQueue.
+type HeldTicket struct {
+	What   string    `json:"what"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// Encode is the stored form.
+func (t HeldTicket) Encode() []byte {
+	b, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // no value of this struct fails to marshal
+	}
+	return b
+}
+
+// DecodeHeldTicket reads what Encode wrote.
+func DecodeHeldTicket(b []byte) (HeldTicket, error) {
+	var t HeldTicket
+	if err := json.Unmarshal(b, &t); err != nil {
+		return HeldTicket{}, fmt.Errorf("intake: held item: %w", err)
+	}
+	return t, nil
+}
+
+// An Intake stores what the shells of the drivers receive.
+type Intake struct {
+	store *storage.Store
+	log   *slog.Logger
+	now   func() time.Time
+
+	mu    sync.Mutex
+	links map[string]*link
+}
+
+// New returns an Intake over a store.
+func New(s *storage.Store, log *slog.Logger) *Intake {
+	return &Intake{store: s, log: log, now: time.Now, links: map[string]*link{}}
+}
+
+// A link is what intake remembers of one connection of the configuration.
+// Its lock makes "seen before?" and the commit that follows one step, also
+// while an old TCP connection drains beside its successor.
+type link struct {
+	sync.Mutex
+	open map[string]bool // ASTM messages whose session we did not see end; nil: not read yet
+}
+
+func (in *Intake) link(name string) *link {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	l := in.links[name]
+	if l == nil {
+		l = new(link)
+		in.links[name] = l
+	}
+	return l
+}
+
+// entry makes the Entry of a body, which goes to the spool when it is large.
+func (in *Intake) entry(kind Kind, connection, peer string, body []byte) (Entry, error) {
+	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.now().UTC(), Body: body}
+	e.Seal()
+	if len(body) <= inline {
+		return e, nil
+	}
+	return in.spooled(e)
+}
+
+// Body is the bytes of an entry, from the journal or from the spool, checked
+// against their hash.
+func Body(s *storage.Store, e Entry) ([]byte, error) {
+	if e.Spool == nil {
+		return e.Body, nil
+	}
+	return readSpool(s.Spool(), *e.Spool)
+}
+
+func readSpool(sp *spool.Spool, ref spool.Ref) ([]byte, error) {
+	r, err := sp.Open(ref)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b := make([]byte, ref.Length)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(b) != ref.SHA256 {
+		return nil, errors.New("intake: a spooled message is damaged: its SHA-256 is not the stored one")
+	}
+	return b, nil
+}
+
+// accept adds an entry that is to be interpreted.
+func accept(b *storage.Batch, e Entry) storage.Entry {
+	j := b.Append(Channel(e.Connection), e.Encode())
+	b.Enqueue(Interpret, e.Connection, nil, j)
+	b.Add(CountAccepted, 1)
+	b.Add(CountQueued, 1)
+	b.Add(CountIntake+string(e.Kind), 1)
+	return j
+}
+
+// hold adds an entry that waits for a person.
+func (in *Intake) hold(b *storage.Batch, e Entry, what, reason string) storage.Entry {
+	e.Note = reason
+	j := b.Append(Channel(e.Connection), e.Encode())
+	b.Enqueue(HeldQueue, e.Connection, HeldTicket{What: what, Reason: reason, Since: e.At}.Encode(), j)
+	b.Add(CountAccepted, 1)
+	b.Add(CountHeld, 1)
+	b.Add(CountIntake+string(e.Kind), 1)
+	return j
+}
+
+// repeat adds an entry for what we have already; the bytes are not kept twice.
+func repeat(b *storage.Batch, e Entry, of string) {
+	e.Fate, e.Body, e.Spool = Repeat, nil, nil
+	if e.Attrs == nil {
+		e.Attrs = map[string]string{}
+	}
+	e.Attrs["of"] = of
+	b.Append(Channel(e.Connection), e.Encode())
+	b.Add(CountAccepted, 1)
+	b.Add(ConsumedRepeat, 1)
+	b.Add(CountIntake+string(e.Kind), 1)
+}
+
+// Hold stores something that cannot be used, with the reason in words.
+func (in *Intake) Hold(ctx context.Context, kind Kind, connection, peer string, body []byte, what, reason string) error {
+	e, err := in.entry(kind, connection, peer, body)
+	if err != nil {
+		return err
+	}
+	e.Fate = Unusable
+	b := new(storage.Batch)
+	in.hold(b, e, what, reason)
+	_, err = in.store.Commit(ctx, b)
+	return err
+}
+
+// Refused counts what was refused, in words for the log.
+func (in *Intake) Refused(ctx context.Context, n int64) error {
+	b := new(storage.Batch)
+	b.Add(CountRefused, n)
+	_, err := in.store.Commit(ctx, b)
+	return err
+}
+
+// Observation stores one line of a serial monitor, or one publish of a
+// record-class MQTT user.
+func (in *Intake) Observation(ctx context.Context, kind Kind, connection, peer string, body []byte, attrs map[string]string) error {
+	e, err := in.entry(kind, connection, peer, body)
+	if err != nil {
+		return err
+	}
+	e.Attrs = attrs
+	b := new(storage.Batch)
+	accept(b, e)
+	_, err = in.store.Commit(ctx, b)
+	return err
+}
+
+// digest is a short name for content in keys.
+func digest(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(p)
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// Large puts a body into the spool; the Entry that it returns holds the
+// reference.
+func (in *Intake) Large(body []byte) (Entry, error) {
+	return in.spooled(Entry{Body: body})
+}
+
+func (in *Intake) spooled(e Entry) (Entry, error) {
+	w, err := in.store.Spool().Create()
+	if err != nil {
+		return Entry{}, err
+	}
+	if _, err := w.Write(e.Body); err != nil {
+		w.Abort()
+		return Entry{}, err
+	}
+	ref, err := w.Commit()
+	if err != nil {
+		return Entry{}, err
+	}
+	e.Spool, e.Body = &ref, nil
+	return e, nil
+}

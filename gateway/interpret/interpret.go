@@ -1,0 +1,385 @@
+// Package interpret takes what intake has stored and makes of it what the
+// destinations get. One item of the queue "interpret" becomes, in one commit,
+// the rendered messages with their control IDs, one queue item per destination,
+// and its own removal: a crash between any two steps repeats a step and nothing
+// else.
+//
+//	journal entry -> profile -> record.Report -> route -> lis.ORU -> out/<destination> + to/<destination>
+//	SOP instance  -> route -> to/<destination>
+//	observations  -> MQTT topic, vitals message -> to/<destination>
+//
+// What cannot be understood is held, with the reason in words.
+package interpret
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nhip/drivers/profile"
+	"nhip/gateway/delivery"
+	"nhip/gateway/intake"
+	"nhip/gateway/lis"
+	"nhip/gateway/record"
+	"nhip/gateway/route"
+	"nhip/hl7"
+	"nhip/storage"
+)
+
+// The kinds of connections.
+const (
+	Analyser = "analyser"
+	Modality = "modality"
+	Monitor  = "monitor"
+	Peer     = "hl7_peer"
+	MQTTUser = "mqtt_user"
+)
+
+// A Connection is what interpretation has to know of one of the site's.
+type Connection struct {
+	Name    string
+	Kind    string
+	Zone    *time.Location
+	Profile *profile.Profile // of an analyser
+	// Observe reads what a monitor sent.
+	Observe func(body []byte, received time.Time) ([]record.Observation, error)
+	// Render makes a message of observations, for destinations of kind HL7.
+	Render func(obs []record.Observation, ends lis.Ends, controlID string, received time.Time) ([]byte, error)
+}
+
+// Site names the gateway in what it sends.
+type Site struct{ ID, Name string }
+
+// An outbound is one thing for one destination.
+type outbound struct {
+	destination string
+	ticket      delivery.Ticket
+	group       string
+	body        []byte // nil: the received entry itself is sent
+}
+
+// A held is something that waits for a person.
+type held struct{ what, reason string }
+
+// An outcome is all that one item becomes. Every unit is one message for one
+// destination, or one reason why there is none.
+type outcome struct {
+	out       []outbound
+	held      []held
+	consumed  map[string]int
+	specimens []string // for the index
+	observed  []record.Observation
+	notes     map[string]int // counted for people, outside the conservation sum
+}
+
+func (o *outcome) consume(kind string, n int) {
+	if n == 0 {
+		return
+	}
+	if o.consumed == nil {
+		o.consumed = map[string]int{}
+	}
+	o.consumed[kind] += n
+}
+
+func (o *outcome) note(kind string, n int) {
+	if n == 0 {
+		return
+	}
+	if o.notes == nil {
+		o.notes = map[string]int{}
+	}
+	o.notes[kind] += n
+}
+
+func (o *outcome) hold(what, reason string) { o.held = append(o.held, held{what, reason}) }
+
+// units is how many parts of the conservation sum the item became.
+func (o *outcome) units() int {
+	n := len(o.out) + len(o.held)
+	for _, c := range o.consumed {
+		n += c
+	}
+	return n
+}
+
+// A reader interprets entries. It is pure but for the Series.
+type reader struct {
+	site        Site
+	connections map[string]Connection
+	routes      route.Table
+	series      *Series
+}
+
+// read says what becomes of an entry.
+func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
+	c, ok := r.connections[e.Connection]
+	if !ok {
+		o.hold("message of "+e.Connection, "the connection is no longer in the configuration")
+		return o
+	}
+	switch {
+	case e.Kind == intake.KindDICOM:
+		r.object(&o, c, e)
+	case c.Kind == Monitor:
+		r.observations(&o, c, e, body)
+	case c.Kind == MQTTUser:
+		o.consume(route.NoDestination, 1)
+	case c.Kind == Peer:
+		r.passThrough(&o, c, body)
+	case c.Kind == Analyser:
+		r.reports(&o, c, e, body, now)
+	default:
+		o.hold("message of "+e.Connection, fmt.Sprintf("a connection of kind %s sends no entries of kind %s", c.Kind, e.Kind))
+	}
+	if o.units() == 0 {
+		o.consume("no_result", 1)
+	}
+	return o
+}
+
+func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, now time.Time) {
+	x, err := c.Profile.Extract(body, c.Zone)
+	if err != nil {
+		o.hold("message", err.Error())
+		return
+	}
+	o.consume("query", x.Queries)
+	for _, n := range x.Undeclared {
+		o.note("undeclared code", n)
+	}
+	for _, n := range x.Ignored {
+		o.note("ignored code", n)
+	}
+	o.note("problem", len(x.Problems))
+	to, why := r.routes.For(c.Name, route.HL7)
+	for _, rep := range x.Reports {
+		rep.Device.Connection = c.Name
+		if rep.Specimen.ID != "" {
+			o.specimens = append(o.specimens, rep.Specimen.ID)
+		}
+		switch {
+		case rep.Control:
+			o.consume("control", 1)
+			continue
+		case len(rep.Results) == 0:
+			o.consume("no_result", 1)
+			continue
+		case rep.Specimen.ID == "":
+			o.hold("results", fmt.Sprintf("%d results without a specimen identifier", len(rep.Results)))
+			continue
+		case why != "":
+			o.consume(why, 1)
+			continue
+		}
+		for _, d := range to {
+			r.report(o, rep, d, e, now.In(c.Zone))
+		}
+	}
+}
+
+func (r *reader) report(o *outcome, rep record.Report, d route.Destination, e intake.Entry, now time.Time) {
+	id := r.series.Take()
+	b, err := lis.ORU(rep, r.ends(d), id, now, e.Resend)
+	if err != nil {
+		o.hold("results", err.Error())
+		return
+	}
+	o.out = append(o.out, outbound{
+		destination: d.Name,
+		ticket:      delivery.Ticket{ID: id, What: "ORU^R01", Stat: rep.Stat()},
+		group:       Group("specimen", rep.Specimen.ID),
+		body:        b,
+	})
+}
+
+func (r *reader) ends(d route.Destination) lis.Ends {
+	return lis.Ends{
+		SendingApplication: "NHIP", SendingFacility: r.site.ID, SiteName: r.site.Name,
+		ReceivingApplication: d.ReceivingApplication, ReceivingFacility: d.ReceivingFacility,
+	}
+}
+
+// passThrough hands on a message of a system, byte for byte under its own
+// control ID.
+func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
+	to, why := r.routes.For(c.Name, route.HL7)
+	if why != "" {
+		o.consume(why, 1)
+		return
+	}
+	m, err := hl7.Parse(body)
+	if err != nil {
+		o.hold("message", err.Error())
+		return
+	}
+	code, event, _ := m.Type()
+	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S"}
+	for _, d := range to {
+		o.out = append(o.out, outbound{destination: d.Name, ticket: t, group: subject(m)})
+	}
+}
+
+// subject is what the order of messages is kept within: the specimen, else the
+// patient.
+func subject(m *hl7.Message) string {
+	for _, p := range []string{"SPM-2", "OBR-3", "OBR-2", "PID-3"} {
+		if v := m.Get(p + ".1"); v != "" && v != hl7.Null {
+			return Group(p, v)
+		}
+	}
+	return ""
+}
+
+func (r *reader) object(o *outcome, c Connection, e intake.Entry) {
+	to, why := r.routes.For(c.Name, route.DICOM)
+	if why != "" {
+		o.consume(why, 1)
+		return
+	}
+	study := e.Attrs[intake.AttrStudy]
+	if study == "" {
+		study = e.Attrs[intake.AttrSOPInstance]
+	}
+	for _, d := range to {
+		o.out = append(o.out, outbound{
+			destination: d.Name,
+			ticket:      delivery.Ticket{ID: e.Attrs[intake.AttrSOPInstance], What: strings.TrimSpace(e.Attrs[intake.AttrModality] + " object")},
+			group:       Group("study", study),
+		})
+	}
+}
+
+func (r *reader) observations(o *outcome, c Connection, e intake.Entry, body []byte) {
+	obs, err := c.Observe(body, e.At)
+	if err != nil {
+		o.hold("observations", err.Error())
+		return
+	}
+	o.observed = obs
+	if len(obs) == 0 {
+		o.consume("no_observation", 1)
+		return
+	}
+	to, why := r.routes.For(c.Name, route.HL7)
+	if why != "" {
+		o.consume(why, 1)
+		return
+	}
+	for _, d := range to {
+		id := r.series.Take()
+		b, err := c.Render(obs, r.ends(d), id, e.At)
+		if err != nil {
+			o.hold("observations", err.Error())
+			continue
+		}
+		o.out = append(o.out, outbound{destination: d.Name, ticket: delivery.Ticket{ID: id, What: "ORU^R01 observations"}, group: Group("monitor", c.Name), body: b})
+	}
+}
+
+// Group is the name that the order of items is kept within. What the wire says
+// goes into it as a hash.
+func Group(kind, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return kind + "/" + hex.EncodeToString(sum[:12])
+}
+
+// specimenPrefix begins the keys of the index by specimen.
+const specimenPrefix = "by-specimen/"
+
+// SpecimenKeys is the prefix of the index keys of a specimen. The rest of such
+// a key is the reference of the journal entry.
+func SpecimenKeys(specimen string) string {
+	return specimenPrefix + strings.TrimPrefix(Group("", specimen), "/") + "/"
+}
+
+// apply adds an outcome to a batch, and its counts to sums. It is how one item
+// of the queue leaves it.
+func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.QueueItem, e intake.Entry, now time.Time, large func([]byte) (intake.Entry, error)) error {
+	var about storage.Ref
+	if len(item.About) > 0 {
+		about = item.About[0]
+	}
+	b.Remove(intake.Interpret, item.Seq)
+	f := Fate{Held: len(o.held), Consumed: slices.Sorted(maps.Keys(o.consumed))}
+	for _, x := range o.out {
+		x.ticket.Mark = x.ticket.ID
+		if x.body == nil {
+			x.ticket.Mark = about.String()
+		}
+		f.Sent = append(f.Sent, Sent{x.destination, x.ticket.Mark})
+		if x.body == nil {
+			b.EnqueueRef(delivery.Queue(x.destination), x.group, x.ticket.Encode(), about)
+			continue
+		}
+		s := intake.Entry{Kind: intake.KindHL7, Fate: intake.Sent, Connection: x.destination, At: now.UTC(), Body: x.body,
+			Attrs: map[string]string{"id": x.ticket.ID, "of": about.String()}}
+		s.Seal()
+		if len(x.body) > maxInline {
+			l, err := large(x.body)
+			if err != nil {
+				return err
+			}
+			s.Spool, s.Body = l.Spool, nil
+		}
+		j := b.Append(OutChannel(x.destination), s.Encode())
+		b.Enqueue(delivery.Queue(x.destination), x.group, x.ticket.Encode(), j)
+	}
+	for _, h := range o.held {
+		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{What: h.what, Reason: h.reason, Since: now.UTC()}.Encode(), item.About...)
+	}
+	for _, s := range slices.Compact(slices.Sorted(slices.Values(o.specimens))) {
+		b.Put(SpecimenKeys(s)+about.String(), nil)
+	}
+	if len(item.About) > 0 {
+		b.Put(fateKey(about), f.encode())
+	}
+	sums[intake.CountAccepted] += int64(o.units() - 1)
+	sums[intake.CountQueued] += int64(len(o.out) - 1)
+	sums[intake.CountHeld] += int64(len(o.held))
+	for k, n := range o.consumed {
+		sums[intake.CountConsumed+k] += int64(n)
+	}
+	for k, n := range o.notes {
+		sums["note/"+k] += int64(n)
+	}
+	return nil
+}
+
+// maxInline is the largest rendered message in the journal itself.
+const maxInline = 64 << 10
+
+// OutChannel is the journal channel of what is rendered for a destination.
+func OutChannel(destination string) string { return "out/" + destination }
+
+// size is about what apply will add to a batch.
+func (o *outcome) size() (changes, bytes int) {
+	changes = 2 + 2*len(o.out) + len(o.held) + len(o.specimens)
+	for _, x := range o.out {
+		bytes += 4*min(len(x.body), maxInline) + 2000
+	}
+	return changes, bytes + 1000*(len(o.held)+len(o.specimens)) + 500
+}
+
+// addAll adds sums to a batch, in a fixed order.
+func addAll(b *storage.Batch, sums map[string]int64) {
+	for _, k := range slices.Sorted(maps.Keys(sums)) {
+		if sums[k] != 0 {
+			b.Add(k, sums[k])
+		}
+	}
+}
+
+// tooMuch is the outcome of an item that would become more than one commit
+// holds.
+func tooMuch(o outcome) outcome {
+	var t outcome
+	t.hold("message", "it would become "+strconv.Itoa(len(o.out))+" messages at once, which is more than one commit holds")
+	t.specimens = nil
+	return t
+}

@@ -1,0 +1,152 @@
+package interpret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"nhip/gateway/intake"
+	"nhip/gateway/record"
+	"nhip/gateway/route"
+	"nhip/storage"
+)
+
+// A Worker drains the queue "interpret".
+type Worker struct {
+	Store       *storage.Store
+	Intake      *intake.Intake
+	Site        Site
+	Connections map[string]Connection
+	Routes      route.Table
+	Log         *slog.Logger
+	// Publish hands observations on. It is called before the commit, which
+	// takes what it adds to the batch: a crash between the two publishes the
+	// same observations again under the same numbers.
+	Publish func(b *storage.Batch, connection string, received time.Time, obs []record.Observation)
+}
+
+const (
+	page       = 200
+	maxChanges = 700     // in one commit, counters not counted
+	maxBytes   = 1 << 20 // in one commit
+)
+
+// Run works until ctx ends or the store fails.
+func (w *Worker) Run(ctx context.Context) error {
+	stored, ok, err := w.Store.Get(seriesKey)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		stored = nil
+	}
+	series, err := NewSeries(w.Site.ID, stored)
+	if err != nil {
+		return err
+	}
+	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series}
+	queued := w.Store.Wait(intake.Interpret)
+	var next uint64
+	for {
+		items, err := w.Store.Items(intake.Interpret, next, page)
+		if err != nil {
+			return fmt.Errorf("interpret: %w", err)
+		}
+		if len(items) == 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-queued:
+			}
+			continue
+		}
+		for len(items) > 0 {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			n, err := w.some(ctx, r, items)
+			if err != nil {
+				return fmt.Errorf("interpret: %w", err)
+			}
+			next = items[n-1].Seq + 1
+			items = items[n:]
+		}
+	}
+}
+
+// some interprets as many items as fit into one commit, and says how many.
+func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem) (int, error) {
+	b := new(storage.Batch)
+	sums := map[string]int64{}
+	before := r.series.s
+	var changes, bytes, done int
+	for _, item := range items {
+		now := time.Now()
+		saved := r.series.s
+		e, o := w.one(r, item, now)
+		c, n := o.size()
+		if c > maxChanges || n > maxBytes {
+			r.series.s = saved
+			o = tooMuch(o)
+			c, n = o.size()
+		}
+		if done > 0 && (changes+c > maxChanges || bytes+n > maxBytes) {
+			r.series.s = saved
+			break
+		}
+		changes, bytes = changes+c, bytes+n
+		if len(o.observed) > 0 {
+			w.Publish(b, e.Connection, e.At, o.observed)
+			changes++
+		}
+		if err := o.apply(b, sums, item, e, now, w.Intake.Large); err != nil {
+			return 0, err
+		}
+		for _, h := range o.held {
+			w.Log.Error("held", "connection", e.Connection, "item", item.Seq, "reason", h.reason)
+		}
+		done++
+	}
+	addAll(b, sums)
+	if r.series.s != before {
+		b.Put(seriesKey, r.series.Encode())
+	}
+	_, err := w.Store.Commit(context.WithoutCancel(ctx), b)
+	return done, err
+}
+
+// one reads the entry of an item and interprets it. An entry that cannot be
+// read is held.
+func (w *Worker) one(r *reader, item storage.QueueItem, now time.Time) (intake.Entry, outcome) {
+	e, body, err := w.load(item)
+	if err != nil {
+		e.Connection = item.Group
+		var o outcome
+		o.hold("message", err.Error())
+		return e, o
+	}
+	return e, r.read(e, body, now)
+}
+
+func (w *Worker) load(item storage.QueueItem) (e intake.Entry, body []byte, err error) {
+	if item.Damaged != nil {
+		return e, nil, item.Damaged
+	}
+	if len(item.About) == 0 {
+		return e, nil, errors.New("interpret: queue item without a journal entry")
+	}
+	raw, err := w.Store.Read(item.About[0])
+	if err != nil {
+		return e, nil, err
+	}
+	if e, err = intake.DecodeEntry(raw); err != nil {
+		return e, nil, err
+	}
+	if e.Kind == intake.KindDICOM {
+		return e, nil, nil
+	}
+	body, err = intake.Body(w.Store, e)
+	return e, body, err
+}

@@ -1,0 +1,134 @@
+package lis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"nhip/gateway/delivery"
+	"nhip/hl7"
+	"nhip/hl7/mllp"
+	"nhip/storage"
+)
+
+// A Sender brings messages to a system that speaks HL7 over MLLP. A message is
+// done on MSA|AA with its own MSH-10 in MSA-2, and on nothing else.
+type Sender struct {
+	client *mllp.Client
+	body   func(storage.Ref) ([]byte, error)
+}
+
+// An unreachable error says that there was no connection to write to.
+type unreachable struct{ err error }
+
+func (u *unreachable) Error() string { return u.err.Error() }
+func (u *unreachable) Unwrap() error { return u.err }
+
+// NewSender returns a Sender to host:port. body reads the message of a journal
+// entry.
+func NewSender(address string, connect, answer time.Duration, body func(storage.Ref) ([]byte, error)) *Sender {
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 3 * time.Minute, Interval: 30 * time.Second, Count: 4}}
+	return &Sender{body: body, client: mllp.NewClient(mllp.ClientOptions{
+		Address: address, DialTimeout: connect, AnswerTimeout: answer,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, "tcp", address)
+			if err != nil {
+				return nil, &unreachable{err}
+			}
+			return c, nil
+		},
+	})}
+}
+
+// Close ends the connection.
+func (s *Sender) Close() { s.client.Close() }
+
+// Send is delivery.Sender.
+func (s *Sender) Send(ctx context.Context, it delivery.Item) delivery.Event {
+	body, err := s.body(it.About)
+	if err != nil {
+		return delivery.Event{Kind: delivery.Refused, Words: "the stored message cannot be read: " + err.Error()}
+	}
+	answer, err := s.client.Send(ctx, body)
+	var u *unreachable
+	switch {
+	case errors.As(err, &u):
+		return delivery.Event{Kind: delivery.NotSent, Words: "no connection: " + reason(u.err)}
+	case errors.Is(err, mllp.ErrUnframed):
+		return delivery.Event{Kind: delivery.Refused, Words: "the message holds bytes that delimit MLLP frames (0B or 1C)"}
+	case errors.Is(err, mllp.ErrNoAnswer):
+		return delivery.Event{Kind: delivery.Unclear, Words: "no answer in time"}
+	case err != nil:
+		return delivery.Event{Kind: delivery.Unclear, Words: "the connection broke before the answer: " + reason(err)}
+	}
+	e := Settle(it.ID, answer)
+	if e.Kind != delivery.Accepted && e.Kind != delivery.Refused {
+		s.client.Close() // the next attempt has a connection of its own
+	}
+	return e
+}
+
+// Settle says what an answer means for the message with a control ID.
+//
+//	MSA-2 is another one, or there is no MSA     unclear: retried on a new connection
+//	AA                                           accepted
+//	AE, CE                                       refused: held
+//	AR with ERR-3 200 to 203                     refused: held
+//	other AR                                     rejected: retried, then held
+//	CA, CR and anything else                     unclear: retried
+func Settle(id string, answer []byte) delivery.Event {
+	a, err := hl7.ParseAck(answer)
+	if err != nil {
+		return delivery.Event{Kind: delivery.Unclear, Words: "the answer is no acknowledgement: " + err.Error()}
+	}
+	if a.MessageControlID != id {
+		return delivery.Event{Kind: delivery.Unclear, Words: "the answer is for another message: MSA-2 is not our MSH-10"}
+	}
+	words, said := "the answer is "+quote(string(a.Code)), ""
+	if len(a.Errors) > 0 {
+		words += at(a.Errors[0])
+		said = a.Errors[0].Text
+	}
+	if said == "" {
+		said = a.Text
+	}
+	said = short(said, 200)
+	switch a.Code {
+	case hl7.ApplicationAccept:
+		return delivery.Event{Kind: delivery.Accepted}
+	case hl7.ApplicationError, hl7.CommitError:
+		return delivery.Event{Kind: delivery.Refused, Words: words, Said: said}
+	case hl7.ApplicationReject:
+		for _, e := range a.Errors {
+			if e.Code >= hl7.ErrorType && e.Code <= hl7.ErrorVersion && len(e.Code) == 3 {
+				return delivery.Event{Kind: delivery.Refused, Words: words, Said: said}
+			}
+		}
+		return delivery.Event{Kind: delivery.Rejected, Words: words, Said: said}
+	}
+	return delivery.Event{Kind: delivery.Unclear, Words: words, Said: said}
+}
+
+// at is code and place of an error. Its free text may name a patient and stays
+// out of the log.
+func at(e hl7.Error) string {
+	s := ""
+	if e.Code != "" {
+		s += ", error " + quote(e.Code)
+	}
+	if e.Location != "" {
+		s += " at " + quote(e.Location)
+	}
+	return s
+}
+
+// reason is the last part of a network error, which is the part for people.
+func reason(err error) string {
+	s := err.Error()
+	if i := strings.LastIndex(s, ": "); i >= 0 && i < len(s)-2 {
+		return s[i+2:]
+	}
+	return s
+}

@@ -1,0 +1,185 @@
+package modality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"nhip/dicom"
+	"nhip/dicom/association"
+	"nhip/dicom/dimse"
+	"nhip/dicom/store"
+	"nhip/dicom/ul"
+	"nhip/gateway/delivery"
+	"nhip/gateway/intake"
+	"nhip/storage"
+)
+
+// A Destination is an application entity that takes objects.
+type Destination struct {
+	Address         string // host:port
+	Called, Calling string // AE titles
+	Connect, Answer time.Duration
+}
+
+// A File is a stored object.
+type File interface {
+	io.ReadSeekCloser
+	io.ReaderAt
+}
+
+// A Forwarder is the C-STORE SCU of one destination, a delivery.Sender. It
+// keeps an association while there is something to send, and proposes every kind
+// of object that it has had to send so far, each in the transfer syntax that it
+// is stored in.
+type Forwarder struct {
+	d     Destination
+	open  func(storage.Ref) (intake.Entry, File, error)
+	kinds []store.Kind // newest last
+	a     *association.Association
+	idle  *time.Timer
+	lock  chan struct{} // held while the association is in use
+}
+
+// idleRelease is how long an association is kept with nothing to send.
+const idleRelease = 5 * time.Second
+
+// NewForwarder returns a Forwarder; open opens the object of a journal entry.
+func NewForwarder(d Destination, open func(storage.Ref) (intake.Entry, File, error)) *Forwarder {
+	f := &Forwarder{d: d, open: open, lock: make(chan struct{}, 1)}
+	f.idle = time.AfterFunc(time.Hour, func() {
+		f.lock <- struct{}{}
+		defer func() { <-f.lock }()
+		f.release()
+	})
+	f.idle.Stop()
+	return f
+}
+
+// Send is delivery.Sender.
+func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
+	f.lock <- struct{}{}
+	defer func() { <-f.lock }()
+	f.idle.Stop()
+	defer f.idle.Reset(idleRelease)
+	e, file, err := f.open(it.About)
+	if err != nil {
+		return delivery.Event{Kind: delivery.Refused, Words: "the stored object cannot be read: " + err.Error()}
+	}
+	defer file.Close()
+	meta, err := dicom.ReadPart10(file)
+	if err != nil {
+		return delivery.Event{Kind: delivery.Refused, Words: "the stored object cannot be read: " + err.Error()}
+	}
+	if _, err := file.Seek(meta.DataSet, io.SeekStart); err != nil {
+		return delivery.Event{Kind: delivery.Refused, Words: "the stored object cannot be read: " + err.Error()}
+	}
+	o := store.Object{
+		SOPClassUID: e.Attrs[intake.AttrSOPClass], SOPInstanceUID: e.Attrs[intake.AttrSOPInstance],
+		TransferSyntaxUID: e.Attrs[intake.AttrTransferSyntax], DataSet: file,
+	}
+	if event, ok := f.associate(ctx, store.Kind{SOPClassUID: o.SOPClassUID, TransferSyntaxUID: o.TransferSyntaxUID}); !ok {
+		return event
+	}
+	sending, cancel := context.WithTimeout(ctx, f.answerTime(e.Length))
+	defer cancel()
+	status, err := store.Send(sending, f.a, o)
+	var not *association.NotAcceptedError
+	switch {
+	case errors.As(err, &not):
+		return delivery.Event{Kind: delivery.Refused, Words: fmt.Sprintf("the destination does not take SOP class %s in transfer syntax %s: %v", not.AbstractSyntax, not.TransferSyntax, not.Result)}
+	case err != nil:
+		f.drop("the object was not answered")
+		return delivery.Event{Kind: delivery.Unclear, Words: "no answer: " + err.Error()}
+	}
+	return Settle(status)
+}
+
+// answerTime is how long an object may take: the configured time for the
+// answer, and the time of its bytes at 64 kB/s.
+func (f *Forwarder) answerTime(length int64) time.Duration {
+	return f.d.Answer + time.Duration(length/64000)*time.Second
+}
+
+// Settle says what a C-STORE status means (PS3.4 section B.2.3): success and
+// warnings are delivered, out of resources is tried again, any other failure is
+// held with its status.
+func Settle(s dimse.Status) delivery.Event {
+	words := "the destination answers " + dimse.Status{Code: s.Code}.String()
+	switch {
+	case s.Class() == dimse.ClassSuccess, s.Class() == dimse.ClassWarning:
+		return delivery.Event{Kind: delivery.Accepted}
+	case s.Code>>8 == 0xA7, s.Code == 0x0213: // out of resources, resource limitation
+		return delivery.Event{Kind: delivery.Rejected, Words: words, Said: s.Comment}
+	}
+	return delivery.Event{Kind: delivery.Refused, Words: words, Said: s.Comment}
+}
+
+// associate makes sure that there is an association with a context for a kind,
+// or says what is in the way.
+func (f *Forwarder) associate(ctx context.Context, k store.Kind) (delivery.Event, bool) {
+	if f.a != nil {
+		if slices.Contains(f.kinds, k) {
+			return delivery.Event{}, true
+		}
+		f.release()
+	}
+	if i := slices.Index(f.kinds, k); i >= 0 {
+		f.kinds = slices.Delete(f.kinds, i, i+1)
+	}
+	f.kinds = append(f.kinds, k)
+	if n := len(f.kinds) - ul.MaxPresentationContexts; n > 0 {
+		f.kinds = slices.Delete(f.kinds, 0, n)
+	}
+	contexts, _ := store.Contexts(f.kinds)
+	a, err := association.Dial(ctx, f.d.Address, association.Proposal{
+		Calling: f.d.Calling, Called: f.d.Called, Contexts: contexts,
+		Timeouts: association.Timeouts{ARTIM: f.d.Connect, DIMSE: f.d.Answer},
+	})
+	var rejected *association.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		return delivery.Event{Kind: delivery.NotSent, Words: "no association: " + rejected.Error()}, false
+	case err != nil:
+		return delivery.Event{Kind: delivery.NotSent, Words: "no association: " + last(err)}, false
+	}
+	f.a = a
+	return delivery.Event{}, true
+}
+
+// release ends the association in order.
+func (f *Forwarder) release() {
+	if f.a == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = f.a.Release(ctx) // nothing depends on how it ends
+	f.a = nil
+}
+
+func (f *Forwarder) drop(why string) {
+	f.a.Abort(why)
+	f.a = nil
+}
+
+// Close is delivery.Sender.
+func (f *Forwarder) Close() {
+	f.lock <- struct{}{}
+	defer func() { <-f.lock }()
+	f.idle.Stop()
+	f.release()
+}
+
+// last is the part of a network error that is for people.
+func last(err error) string {
+	s := err.Error()
+	if i := strings.LastIndex(s, ": "); i >= 0 && i < len(s)-2 {
+		return s[i+2:]
+	}
+	return s
+}
