@@ -151,7 +151,7 @@ type buffer struct {
 	unread bool
 }
 
-func (b *buffer) Taken() bool   { return !b.unread }
+func (b *buffer) Taken() bool  { return !b.unread }
 func (b *buffer) Close() error { return nil }
 
 func TestTheOximeterWritesALineASecond(t *testing.T) {

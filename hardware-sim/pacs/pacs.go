@@ -1,0 +1,196 @@
+// Package pacs plays an image archive: a C-STORE SCP that takes every storage
+// SOP class in every transfer syntax, keeps nothing but the SHA-256 of the data
+// set bytes, and refuses, aborts or is away when told to.
+package pacs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"sync"
+	"time"
+
+	"nhip/dicom/association"
+	"nhip/dicom/dimse"
+	"nhip/dicom/echo"
+	"nhip/dicom/store"
+	"nhip/dicom/ul"
+	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
+)
+
+// Faults are given to that many of the next objects, in the order of the
+// fields.
+type Faults struct {
+	OutOfResources   int           `toml:"out_of_resources"`  // status A700: come again
+	CannotUnderstand int           `toml:"cannot_understand"` // status C000: for good
+	Abort            int           `toml:"abort"`             // A-ABORT after the data set, instead of an answer
+	Late             int           `toml:"late"`              // the answer comes after LateBy
+	LateBy           wire.Duration `toml:"late_by"`
+	Reject           int           `toml:"reject"` // associations that are rejected, transiently
+}
+
+// Options of a PACS.
+type Options struct {
+	Name     string // as the gateway's configuration names the destination
+	AETitle  string // by which it wants to be called; "" is any
+	Received func(truth.Delivery)
+	Log      *slog.Logger
+}
+
+// A PACS is one simulated archive.
+type PACS struct {
+	o       Options
+	service wire.Service
+
+	mu     sync.Mutex
+	faults Faults
+	done   map[string]int
+	total  int
+}
+
+// New returns a PACS that does not listen yet.
+func New(o Options) *PACS { return &PACS{o: o, done: map[string]int{}} }
+
+// Inject adds faults to those that are still due.
+func (p *PACS) Inject(f Faults) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults.OutOfResources += f.OutOfResources
+	p.faults.CannotUnderstand += f.CannotUnderstand
+	p.faults.Abort += f.Abort
+	p.faults.Late += f.Late
+	p.faults.Reject += f.Reject
+	if f.LateBy > 0 {
+		p.faults.LateBy = f.LateBy
+	}
+}
+
+// Down takes the PACS out of service for d: associations are aborted and
+// refused.
+func (p *PACS) Down(d time.Duration) {
+	p.mu.Lock()
+	p.done["down"]++
+	p.mu.Unlock()
+	p.service.Down(d)
+}
+
+// Counters says how often each fault was done.
+func (p *PACS) Counters() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.done)
+}
+
+// Received is the number of whole objects that came, repeats too.
+func (p *PACS) Received() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
+}
+
+// Run listens on the address and serves until ctx ends. ready, which may be
+// nil, gets the real address.
+func (p *PACS) Run(ctx context.Context, address string, ready func(net.Addr)) error {
+	s := &association.Server{
+		Accept: p.accept,
+		Handlers: map[dimse.CommandField]association.Handler{
+			dimse.CEchoRQ:  echo.Handle,
+			dimse.CStoreRQ: p.handle,
+		},
+		Log: p.o.Log,
+	}
+	return p.service.Run(ctx, address, ready, s.Serve)
+}
+
+func (p *PACS) accept(r association.Request) association.Answer {
+	if p.o.AETitle != "" && r.Called != p.o.AETitle {
+		return association.Answer{Reject: &ul.RejectCalledAETitle}
+	}
+	if p.take("association rejected", func(f *Faults) *int { return &f.Reject }) {
+		return association.Answer{Reject: &ul.RejectTemporaryCongestion}
+	}
+	class, syntax := store.Accepts(), store.AcceptsTransferSyntax()
+	return association.Answer{
+		AbstractSyntax: func(abstract string) bool { return echo.Accepts(abstract) || class(abstract) },
+		TransferSyntax: func(_, transfer string) bool { return syntax(transfer) },
+	}
+}
+
+// errAbort ends an association by A-ABORT.
+var errAbort = errors.New("the simulated PACS aborts")
+
+// handle takes one C-STORE-RQ. A data set that is cut did not arrive.
+func (p *PACS) handle(ctx context.Context, a *association.Association, m *association.Message) error {
+	h := sha256.New()
+	if m.DataSet == nil {
+		return a.Respond(ctx, m, dimse.Status{Code: dimse.CannotUnderstand})
+	}
+	if _, err := io.Copy(h, m.DataSet); err != nil {
+		return err
+	}
+	outcome, status, err := p.answer(ctx)
+	words := status.String()
+	if err == nil {
+		err = a.Respond(ctx, m, status)
+	}
+	if err != nil {
+		outcome, words = truth.Unanswered, err.Error()
+	}
+	p.mu.Lock()
+	p.total++
+	p.mu.Unlock()
+	uid := m.Command.AffectedSOPInstanceUID
+	p.o.Received(truth.Delivery{
+		Kind: truth.Instance, Destination: p.o.Name, Key: uid, Name: uid,
+		Digest:  Digest(m.Command.AffectedSOPClassUID, m.Context.TransferSyntax, h.Sum(nil)),
+		Outcome: outcome, Answer: words,
+	})
+	return err
+}
+
+// answer is what is due for the next object.
+func (p *PACS) answer(ctx context.Context) (truth.Outcome, dimse.Status, error) {
+	if p.take("A700", func(f *Faults) *int { return &f.OutOfResources }) {
+		return truth.Refused, dimse.Status{Code: dimse.OutOfResources, Comment: "simulated"}, nil
+	}
+	if p.take("C000", func(f *Faults) *int { return &f.CannotUnderstand }) {
+		return truth.Refused, dimse.Status{Code: dimse.CannotUnderstand, Comment: "simulated"}, nil
+	}
+	if p.take("abort", func(f *Faults) *int { return &f.Abort }) {
+		return truth.Unanswered, dimse.Status{}, errAbort
+	}
+	if p.take("late", func(f *Faults) *int { return &f.Late }) {
+		p.mu.Lock()
+		by := time.Duration(p.faults.LateBy)
+		p.mu.Unlock()
+		if !wire.Wait(ctx, by) {
+			return truth.Unanswered, dimse.Status{}, ctx.Err()
+		}
+	}
+	return truth.Accepted, dimse.Status{}, nil
+}
+
+// take reports whether the fault is due, and counts it as done.
+func (p *PACS) take(name string, count func(*Faults) *int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := count(&p.faults)
+	if *n == 0 {
+		return false
+	}
+	*n--
+	p.done[name]++
+	return true
+}
+
+// Digest names what must not change on the way: SOP class, transfer syntax and
+// the bytes of the data set.
+func Digest(class, syntax string, sum []byte) string {
+	return class + " " + syntax + " " + hex.EncodeToString(sum)
+}
