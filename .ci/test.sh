@@ -44,8 +44,9 @@ END
 
 step() {
 	echo "== $1"
+	title=$1
 	shift
-	"$@" || failed="$failed, $1 $2"
+	"$@" || failed="$failed, $title"
 }
 
 formatted() {

@@ -1,0 +1,96 @@
+package console
+
+// A Code names a text that the console has in its languages. {0}, {1} … are
+// the places of the arguments.
+type Code string
+
+// States of connections.
+const (
+	StateListening Code = "listening" // {0} the address where it is expected
+	StateConnected Code = "connected" // {0} the peer
+	StateDialling  Code = "dialling"  // {0} the address
+	StateAbsent    Code = "absent"    // {0} the serial device
+	StateRefused   Code = "refused"   // {0} what the peer or the system said
+	StateFailed    Code = "failed"    // {0} what the system said
+	StateUnheard   Code = "unheard"   // configured, nothing came yet
+	StateHeard     Code = "heard"     // {0} the address it came from
+	StateOffline   Code = "offline"   // an MQTT user or device that is not connected now
+	StateIdle      Code = "idle"      // a destination without work
+	StateSending   Code = "sending"   // a destination at work
+	StateRetrying  Code = "retrying"  // {0} the attempt, {1} what went wrong
+	StateHolding   Code = "holding"   // {0} how many items wait for a person
+)
+
+// Reasons why an item is held.
+const (
+	HoldIncomplete  Code = "hold.incomplete"   // {0} why the transmission ended
+	HoldUnreadable  Code = "hold.unreadable"   // {0} what is wrong
+	HoldRefused     Code = "hold.refused"      // {0} the answer, {1} its text
+	HoldRefusedMax  Code = "hold.refused-max"  // {0} how often, {1} the answer
+	HoldStatus      Code = "hold.status"       // {0} the DICOM status in hexadecimal
+	HoldNotAccepted Code = "hold.not-accepted" // {0} the SOP class or transfer syntax
+	HoldOtherBytes  Code = "hold.other-bytes"  // another object under a UID already seen
+	HoldNoSpecimen  Code = "hold.no-specimen"
+	HoldNoControlID Code = "hold.no-control-id"
+	HoldDamaged     Code = "hold.damaged" // the stored copy fails its checksum
+	HoldOther       Code = "hold.other"   // {0} the reason as it is known
+)
+
+// What became of a message or delivery.
+const (
+	OutcomeStored    Code = "out.stored"    // on disk, not yet interpreted
+	OutcomeQueued    Code = "out.queued"    // {0} the destinations
+	OutcomeBehind    Code = "out.behind"    // {0} the destination
+	OutcomeDelivered Code = "out.delivered" // {0} the destinations
+	OutcomeHeld      Code = "out.held"
+	OutcomeDiscarded Code = "out.discarded" // {0} by whom
+	OutcomeExpired   Code = "out.expired"
+	OutcomeConsumed  Code = "out.consumed" // {0} the kind
+	OutcomeTrial     Code = "out.trial"
+	OutcomeRefused   Code = "out.refused" // {0} the answer given
+)
+
+// Kinds of consumed messages: the keys of Counts.Consumed.
+const (
+	ConsumedQuery           Code = "query"
+	ConsumedAcknowledgement Code = "acknowledgement"
+	ConsumedDuplicate       Code = "duplicate"
+	ConsumedControl         Code = "control"
+	ConsumedIgnored         Code = "ignored"
+	ConsumedNoDestination   Code = "no_destination"
+	ConsumedTrial           Code = "trial"
+)
+
+// Why the gateway is not healthy.
+const (
+	HealthStarting Code = "health.starting"
+	HealthStopping Code = "health.stopping"
+	HealthStore    Code = "health.store"
+	HealthListener Code = "health.listener" // {0} which, {1} what the system said
+	HealthDisk     Code = "health.disk"     // {0} bytes free
+)
+
+// A tone says how a state is to be seen.
+type tone string
+
+const (
+	good    tone = "good"
+	neutral tone = "neutral"
+	warn    tone = "warn"
+	bad     tone = "bad"
+)
+
+// tones of the codes; others are neutral.
+var tones = map[Code]tone{
+	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
+	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
+	StateSending: good, StateRetrying: warn, StateHolding: bad,
+	OutcomeDelivered: good, OutcomeHeld: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
+}
+
+func (w Words) tone() tone {
+	if t, ok := tones[w.Code]; ok {
+		return t
+	}
+	return neutral
+}

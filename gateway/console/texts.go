@@ -1,0 +1,215 @@
+package console
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A lang is a language of the console.
+type lang int
+
+const (
+	en lang = iota
+	vi
+)
+
+func (l lang) String() string { return [...]string{"en", "vi"}[l] }
+
+// A text is one text in each language.
+type text [2]string
+
+// codeTexts has every Code.
+var codeTexts = map[Code]text{
+	StateListening: {"waiting for it to connect to {0}", "đang chờ thiết bị kết nối tới {0}"},
+	StateConnected: {"connected with {0}", "đang kết nối với {0}"},
+	StateDialling:  {"connecting to {0}; it is tried again by itself", "đang kết nối tới {0}; sẽ tự thử lại"},
+	StateAbsent:    {"{0} is not there: is the adapter plugged in?", "không thấy {0}: đã cắm bộ chuyển đổi chưa?"},
+	StateRefused:   {"refused: {0}", "bị từ chối: {0}"},
+	StateFailed:    {"cannot work: {0}", "không hoạt động được: {0}"},
+	StateUnheard:   {"nothing received from it yet", "chưa nhận được gì từ thiết bị"},
+	StateHeard:     {"last came from {0}", "lần gần nhất đến từ {0}"},
+	StateOffline:   {"not connected", "chưa kết nối"},
+	StateIdle:      {"ready; nothing waits", "sẵn sàng; không có gì chờ"},
+	StateSending:   {"sending", "đang gửi"},
+	StateRetrying:  {"attempt {0} failed: {1}; it is tried again by itself", "lần gửi {0} không được: {1}; sẽ tự gửi lại"},
+	StateHolding:   {"{0} held: a person has to decide", "{0} bản tin bị giữ: cần người quyết định"},
+
+	HoldIncomplete:  {"the transmission broke off before its end: {0}", "đường truyền bị ngắt trước khi kết thúc: {0}"},
+	HoldUnreadable:  {"it cannot be read: {0}", "không đọc được: {0}"},
+	HoldRefused:     {"the destination refused it: {0} {1}", "nơi nhận từ chối: {0} {1}"},
+	HoldRefusedMax:  {"the destination refused it {0} times, last with {1}", "nơi nhận đã từ chối {0} lần, lần cuối: {1}"},
+	HoldStatus:      {"the destination answered with status {0}", "nơi nhận trả lời trạng thái {0}"},
+	HoldNotAccepted: {"the destination does not take {0}", "nơi nhận không chấp nhận {0}"},
+	HoldOtherBytes:  {"a different object with the same SOP Instance UID came before; both are kept", "trước đó đã có một đối tượng khác cùng SOP Instance UID; cả hai đều được lưu"},
+	HoldNoSpecimen:  {"it names no specimen", "không có mã bệnh phẩm"},
+	HoldNoControlID: {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
+	HoldDamaged:     {"the stored copy is damaged", "bản lưu trên đĩa bị hỏng"},
+	HoldOther:       {"{0}", "{0}"},
+
+	OutcomeStored:    {"stored", "đã lưu"},
+	OutcomeQueued:    {"waits for {0}", "đang chờ gửi tới {0}"},
+	OutcomeBehind:    {"waits behind a held one for {0}", "chờ sau một bản tin bị giữ, gửi tới {0}"},
+	OutcomeDelivered: {"delivered to {0}", "đã gửi tới {0}"},
+	OutcomeHeld:      {"held", "bị giữ"},
+	OutcomeDiscarded: {"discarded by {0}", "đã được {0} loại bỏ"},
+	OutcomeExpired:   {"expired", "đã hết hạn"},
+	OutcomeConsumed:  {"stored, goes nowhere: {0}", "đã lưu, không gửi đi: {0}"},
+	OutcomeTrial:     {"on trial: stored, never sent", "chạy thử: đã lưu, không gửi đi"},
+	OutcomeRefused:   {"refused: {0}", "đã từ chối: {0}"},
+
+	ConsumedQuery:           {"host queries", "truy vấn từ máy"},
+	ConsumedAcknowledgement: {"acknowledgements", "bản tin xác nhận"},
+	ConsumedDuplicate:       {"repeats of what was already stored", "bản lặp của bản tin đã lưu"},
+	ConsumedControl:         {"control material", "mẫu nội kiểm (QC)"},
+	ConsumedIgnored:         {"codes that the profile ignores", "mã mà hồ sơ máy bỏ qua"},
+	ConsumedNoDestination:   {"no destination configured", "chưa khai báo nơi nhận"},
+	ConsumedTrial:           {"received on trial", "nhận khi chạy thử"},
+
+	HealthStarting: {"the gateway is starting", "cổng kết nối đang khởi động"},
+	HealthStopping: {"the gateway is stopping", "cổng kết nối đang dừng"},
+	HealthStore:    {"the store has failed: nothing is acknowledged", "kho lưu trữ bị lỗi: không xác nhận bản tin nào"},
+	HealthListener: {"{0} is not open: {1}", "{0} chưa mở được: {1}"},
+	HealthDisk:     {"the disk is too full: {0} bytes free", "đĩa gần đầy: còn {0} byte"},
+}
+
+// In is the text in the language.
+func (w Words) in(l lang) string {
+	t, ok := codeTexts[w.Code]
+	if !ok {
+		return strings.Join(w.Args, " ")
+	}
+	if w.Code == OutcomeConsumed && len(w.Args) > 0 {
+		w.Args = []string{consumedKind(w.Args[0], l)}
+	}
+	return fill(t[l], w.Args)
+}
+
+// fill puts the arguments into the places {0}, {1} … of s.
+func fill(s string, args []string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, "{")
+		b.WriteString(before)
+		if !found {
+			return strings.TrimSpace(b.String())
+		}
+		place, rest, _ := strings.Cut(after, "}")
+		if i, err := strconv.Atoi(place); err == nil && i < len(args) {
+			b.WriteString(args[i])
+		}
+		s = rest
+	}
+}
+
+// consumedKind is the text of a key of Counts.Consumed.
+func consumedKind(kind string, l lang) string {
+	if t, ok := codeTexts[Code(kind)]; ok {
+		return t[l]
+	}
+	return kind
+}
+
+// kindTexts are the kinds of connections.
+var kindTexts = map[string]text{
+	"analyser":    {"analyser", "máy xét nghiệm"},
+	"modality":    {"modality", "máy chẩn đoán hình ảnh"},
+	"monitor":     {"monitor", "máy theo dõi"},
+	"hl7_peer":    {"HL7 system", "hệ thống HL7"},
+	"mqtt_user":   {"MQTT user", "người dùng MQTT"},
+	"destination": {"destination", "nơi nhận"},
+}
+
+// pageTexts are those of the pages, by the key in the templates.
+var pageTexts = map[string]text{
+	"accepted":        {"accepted", "đã nhận"},
+	"admit":           {"Lines that would admit it", "Các dòng cấu hình để cho phép"},
+	"admit-how":       {"Add them to the configuration, complete them, run “nhip check”, restart.", "Thêm vào tệp cấu hình, điền đủ, chạy “nhip check”, rồi khởi động lại."},
+	"alarms":          {"Alarms of the store", "Cảnh báo của kho lưu trữ"},
+	"analysed-by":     {"Analyser", "Máy xét nghiệm"},
+	"at":              {"Time", "Thời gian"},
+	"balance":         {"What was accepted, and what became of it", "Đã nhận bao nhiêu và đã xử lý ra sao"},
+	"balance-bad":     {"The sum differs by {0}: tell the supplier.", "Tổng lệch {0}: hãy báo cho nhà cung cấp."},
+	"balance-good":    {"The sum is right.", "Tổng khớp."},
+	"behind":          {"waiting behind", "chờ phía sau"},
+	"born":            {"born", "sinh"},
+	"collected":       {"collected", "lấy mẫu"},
+	"comments":        {"Comments of the analyser", "Ghi chú của máy"},
+	"connections":     {"Connections", "Kết nối"},
+	"consumed":        {"stored only", "chỉ lưu"},
+	"consumed-kinds":  {"Stored only, by kind", "Chỉ lưu, theo loại"},
+	"control":         {"CONTROL MATERIAL", "MẪU NỘI KIỂM"},
+	"control-note":    {"not a patient's result", "không phải kết quả của người bệnh"},
+	"delivered":       {"delivered", "đã gửi"},
+	"delivery":        {"Delivery", "Gửi đi"},
+	"destination":     {"Destination", "Nơi nhận"},
+	"device-said":     {"as the device named the patient", "theo thông tin máy gửi"},
+	"discarded":       {"discarded", "đã loại bỏ"},
+	"disk":            {"Disk", "Đĩa"},
+	"disk-free":       {"{0} free of {1}", "còn trống {0} trên {1}"},
+	"expired":         {"expired", "hết hạn"},
+	"flag":            {"Flag", "Cờ"},
+	"held":            {"held", "bị giữ"},
+	"held-title":      {"Held: a person has to decide", "Bị giữ: cần người quyết định"},
+	"last":            {"Last message", "Bản tin cuối"},
+	"listening":       {"Listening on", "Đang nghe tại"},
+	"messages":        {"Last messages", "Bản tin gần đây"},
+	"name":            {"Name", "Tên"},
+	"never":           {"never", "chưa có"},
+	"nobody":          {"Nobody was refused.", "Chưa từ chối ai."},
+	"no-connections":  {"No device is configured yet. Whoever tries to connect is listed below.", "Chưa khai báo thiết bị nào. Ai thử kết nối sẽ được liệt kê bên dưới."},
+	"no-destinations": {"No destination is configured.", "Chưa khai báo nơi nhận."},
+	"no-messages":     {"Nothing received yet.", "Chưa nhận được bản tin nào."},
+	"no-patient":      {"The device named no patient.", "Máy không gửi tên người bệnh."},
+	"no-results":      {"No result of specimen {0} is stored here. The whole identifier is needed, as it stands on the label.", "Không có kết quả của bệnh phẩm {0}. Cần nhập đầy đủ mã như trên nhãn."},
+	"no-trial":        {"No device on trial has reported a result.", "Chưa có kết quả từ thiết bị chạy thử."},
+	"not-found":       {"There is no such page.", "Không có trang này."},
+	"not-healthy":     {"Not accepting", "Không nhận được"},
+	"nothing-held":    {"Nothing is held.", "Không có gì bị giữ."},
+	"oldest":          {"Oldest", "Lâu nhất"},
+	"on-trial":        {"ON TRIAL", "CHẠY THỬ"},
+	"on-trial-note":   {"never sent to a destination", "không gửi tới nơi nhận nào"},
+	"outcome":         {"What became of it", "Xử lý"},
+	"overview":        {"Overview", "Tổng quan"},
+	"patient":         {"Patient", "Người bệnh"},
+	"print":           {"Print", "In"},
+	"printed":         {"Printed", "In lúc"},
+	"queued":          {"queued", "đang chờ"},
+	"queues":          {"Queues", "Hàng đợi"},
+	"range":           {"Reference range", "Khoảng tham chiếu"},
+	"raw-note":        {"Raw result of the analyser, not verified. For use while the LIS is away; it is delivered by itself when the LIS is back.", "Kết quả thô của máy xét nghiệm, chưa được duyệt. Dùng khi LIS gián đoạn; sẽ tự gửi khi LIS hoạt động lại."},
+	"received":        {"received", "nhận lúc"},
+	"record":          {"Record", "Bản ghi"},
+	"refused":         {"refused", "từ chối"},
+	"resent":          {"sent again by the operator", "người vận hành gửi lại"},
+	"result-status":   {"Status", "Trạng thái"},
+	"results":         {"Results", "Kết quả"},
+	"search":          {"Find", "Tìm"},
+	"search-hint":     {"Specimen identifier", "Mã bệnh phẩm"},
+	"search-how":      {"Scan or type the specimen identifier of the label.", "Quét hoặc nhập mã bệnh phẩm trên nhãn."},
+	"sex":             {"sex", "giới tính"},
+	"since":           {"Since", "Từ lúc"},
+	"specimen":        {"Specimen", "Bệnh phẩm"},
+	"stale":           {"The gateway does not answer. What you see is from {0}.", "Cổng kết nối không trả lời. Nội dung đang xem là lúc {0}."},
+	"started":         {"running since", "chạy từ"},
+	"state":           {"State", "Trạng thái"},
+	"strangers":       {"Refused strangers", "Thiết bị lạ bị từ chối"},
+	"subject":         {"Specimen or object", "Bệnh phẩm hoặc đối tượng"},
+	"test":            {"Test", "Xét nghiệm"},
+	"times":           {"times", "lần"},
+	"trial":           {"trial", "chạy thử"},
+	"trial-results":   {"Results on trial", "Kết quả chạy thử"},
+	"trial-title":     {"Last results of devices on trial", "Kết quả gần đây của thiết bị chạy thử"},
+	"unavailable":     {"The gateway cannot say at the moment.", "Cổng kết nối chưa trả lời được lúc này."},
+	"undeclared":      {"not in the profile", "chưa có trong hồ sơ máy"},
+	"unit":            {"Unit", "Đơn vị"},
+	"updated":         {"updated", "cập nhật"},
+	"value":           {"Value", "Giá trị"},
+	"waiting":         {"waiting", "đang chờ"},
+	"wanted":          {"wanted", "muốn"},
+	"working":         {"Working", "Hoạt động tốt"},
+}
+
+// say is a text of the pages with its places filled.
+func say(l lang, key string, args ...string) string {
+	return fill(pageTexts[key][l], args)
+}
