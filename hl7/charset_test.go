@@ -114,6 +114,21 @@ func TestCutCharacterDoesNotSwallowTheDelimiter(t *testing.T) {
 	}
 }
 
+func TestSetBehindACutCharacterFails(t *testing.T) {
+	for _, message := range []string{
+		withCharset("~ISO IR87") + "PID|\x1B$B;3\r",
+		withCharset("BIG-5") + "PID|\xA5\r",
+	} {
+		m := parse(t, message)
+		if err := m.Set("PID-2", "x"); err == nil {
+			t.Errorf("%q is written as %q", message, m.Bytes())
+		}
+		if string(m.Bytes()) != message {
+			t.Errorf("%q was changed to %q", message, m.Bytes())
+		}
+	}
+}
+
 func TestHexadecimalEscapeIsInTheCharsetOfTheMessage(t *testing.T) {
 	if got := parse(t, withCharset("UNICODE UTF-8")+`PID|Nh\XE1BB8B\p`).Get("PID-1"); got != "Nhịp" {
 		t.Errorf("UTF-8: %q", got)

@@ -348,6 +348,8 @@ func (m *Message) pieces(text []byte, d byte) int {
 var (
 	errDelimiters  = errors.New("MSH-1 and MSH-2 cannot be changed")
 	errNoDelimiter = errors.New("MSH-2 declares no such delimiter")
+	// The byte before the part would take its first byte for the rest of a character.
+	errCutCharacter = errors.New("the text before it ends within a character")
 )
 
 // set replaces a part of segment i; an empty value does not lengthen the segment.
@@ -363,15 +365,22 @@ func (m *Message) set(i int, p fieldPath, raw []byte) error {
 	if !ok && !m.declares(p) {
 		return errNoDelimiter
 	}
-	if !s.owned {
-		s.text, s.owned = append(make([]byte, 0, len(s.text)+len(raw)+16), s.text...), true
+	before := s.text
+	if !s.owned || m.charset.width != nil {
+		s.text = append(make([]byte, 0, len(s.text)+len(raw)+16), s.text...)
 	}
-	m.original = nil
 	if !ok {
 		start = m.extend(s, p)
 		end = start
 	}
 	s.text = slices.Replace(s.text, start, end, raw...)
+	if m.charset.width != nil {
+		if from, to, ok := m.locate(s.text, p); !ok || from != start || to != start+len(raw) {
+			s.text = before
+			return errCutCharacter
+		}
+	}
+	m.original, s.owned = nil, true
 	if i == 0 && p.field == 18 && !m.forced {
 		m.charset = charsetOf(m.header(18), m.delimiters.Repetition)
 	}
