@@ -79,20 +79,22 @@ type Association struct {
 	Peer            netip.AddrPort // zero where the connection has none
 	Implementation  string         // the peer's implementation version name, or its class UID
 
-	conn     net.Conn
-	machine  ul.Machine
-	timeouts Timeouts
-	in       pduReader
-	pdvs     []byte // what is left of the P-DATA-TF being read
-	out      []byte // PDUs being built
-	maxSend  int    // of the variable field of a P-DATA-TF to the peer
-	contexts map[byte]Context
-	proposed []ul.ProposedContext // by the requestor
-	results  []ul.ContextResult   // of the proposed ones
-	inside   bool                 // a message is being received
-	current  *DataSet             // the last one received
-	lastID   uint16
-	err      error // why the association ended
+	conn      net.Conn
+	requestor bool
+	machine   ul.Machine
+	timeouts  Timeouts
+	in        pduReader
+	pdvs      []byte // what is left of the P-DATA-TF being read
+	out       []byte // PDUs being built
+	maxSend   int    // of the variable field of a P-DATA-TF to the peer
+	contexts  map[byte]Context
+	proposed  []ul.ProposedContext // by the requestor
+	results   []ul.ContextResult   // of the proposed ones
+	inside    bool                 // a message is being received
+	current   *DataSet             // the last one received
+	cut       chan struct{}        // closed once the end of the caller's context has cut I/O short
+	lastID    uint16
+	err       error // why the association ended
 }
 
 // Contexts returns the accepted presentation contexts by ID.
@@ -164,6 +166,9 @@ func (a *Association) fail(err error) error {
 		return a.err
 	}
 	a.err = err
+	if a.cut != nil && a.in.ctx.Err() != nil {
+		<-a.cut // so that its deadline does not overtake that of the A-ABORT
+	}
 	var protocol *ul.ProtocolError
 	switch {
 	case errors.As(err, &protocol):
@@ -224,10 +229,23 @@ func (a *Association) write(b []byte) error {
 	return err
 }
 
-// await makes what follows end when ctx does. Its result is to be called.
-func (a *Association) await(ctx context.Context) (stop func() bool) {
-	a.in.ctx = ctx
-	return context.AfterFunc(ctx, func() { a.conn.SetDeadline(time.Unix(1, 0)) })
+// await makes what follows end when ctx does, until its result is called. An
+// acceptor only stops reading: what it has to answer it may still send.
+func (a *Association) await(ctx context.Context) (done func()) {
+	outer, outerCut := a.in.ctx, a.cut
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		a.conn.SetReadDeadline(time.Unix(1, 0))
+		if a.requestor {
+			a.conn.SetWriteDeadline(time.Unix(1, 0))
+		}
+		close(cut)
+	})
+	a.in.ctx, a.cut = ctx, cut
+	return func() {
+		stop()
+		a.in.ctx, a.cut = outer, outerCut
+	}
 }
 
 // read reads the next PDU, steps the machine, and returns the PDU where the

@@ -731,6 +731,29 @@ func TestContextNotAccepted(t *testing.T) {
 	})
 }
 
+// What is accepted in a transfer syntax that was never proposed is not accepted.
+func TestPeerThatChoosesAnotherTransferSyntax(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := establish(t, ctContexts, func(p peer) {
+			p.pdu()
+			p.send(ul.AssociateAC{ProtocolVersion: 1, Contexts: []ul.AnsweredContext{{ID: 1, TransferSyntax: implicit}}}.Append(nil))
+			p.expect(ul.Abort{Source: ul.AbortByUser})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ts := range []string{implicit, explicit} {
+			o := ctObject("x")
+			o.TransferSyntaxUID = ts
+			var refused *association.NotAcceptedError
+			if _, err := store.Send(t.Context(), a, o); !errors.As(err, &refused) {
+				t.Errorf("%s: %v", ts, err)
+			}
+		}
+		a.Abort("the test is over")
+	})
+}
+
 // PS3.8 section 7.2.2, both sides of it at our requestor.
 func TestReleaseCollision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -782,16 +805,24 @@ type readError struct{ error }
 func (e readError) Read([]byte) (int, error) { return 0, e.error }
 
 func TestContextEndsEverything(t *testing.T) {
+	for _, sent := range [][]byte{nil, pdata(command(3, storeRQ(1)), data(3, "half", false))} {
+		testContextEnds(t, sent)
+	}
+}
+
+func testContextEnds(t *testing.T, sent []byte) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ours, theirs := net.Pipe()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			newServer(nil).ServeConn(ctx, theirs)
+			newServer(make(chan outcome, 1)).ServeConn(ctx, theirs)
 		}()
 		p := peer{t, ours}
 		p.associate(proposal())
+		p.send(sent)
+		synctest.Wait()
 		cancel()
 		p.expect(ul.Abort{Source: ul.AbortByUser})
 		begun := time.Now()
@@ -800,6 +831,35 @@ func TestContextEndsEverything(t *testing.T) {
 			t.Errorf("took %v", d)
 		}
 		ours.Close()
+	})
+}
+
+// The object is durable when we are told to stop: its sender hears of it.
+func TestResponseIsSentWhileShuttingDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := newServer(nil)
+		s.Handlers[dimse.CStoreRQ] = store.Handle(func(_ context.Context, _ store.Request, dataSet io.Reader) dimse.Status {
+			io.Copy(io.Discard, dataSet)
+			cancel()
+			synctest.Wait()
+			return dimse.Status{}
+		})
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.ServeConn(ctx, theirs)
+		}()
+		p := peer{t, ours}
+		p.associate(proposal())
+		p.send(pdata(command(3, storeRQ(7)), data(3, "x", true)))
+		if c := p.response(); c.Status.Code != dimse.Success || c.MessageIDBeingRespondedTo != 7 {
+			t.Errorf("%+v", c)
+		}
+		p.expect(ul.Abort{Source: ul.AbortByUser})
+		ours.Close()
+		<-done
 	})
 }
 

@@ -54,15 +54,16 @@ func Establish(ctx context.Context, c net.Conn, p Proposal) (*Association, error
 		maxPDU = DefaultMaxPDU
 	}
 	a := &Association{
-		Calling:  p.Calling,
-		Called:   p.Called,
-		Peer:     peerOf(c),
-		conn:     quickACK(c),
-		machine:  ul.NewMachine(true),
-		timeouts: p.Timeouts.withDefaults(),
-		proposed: p.Contexts,
+		Calling:   p.Calling,
+		Called:    p.Called,
+		Peer:      peerOf(c),
+		conn:      quickACK(c),
+		requestor: true,
+		machine:   ul.NewMachine(true),
+		timeouts:  p.Timeouts.withDefaults(),
+		proposed:  p.Contexts,
 	}
-	a.in = pduReader{conn: a.conn, ctx: ctx, maxPData: maxPDU}
+	a.in = pduReader{conn: a.conn, ctx: context.Background(), maxPData: maxPDU}
 	rq := ul.AssociateRQ{
 		ProtocolVersion:    1,
 		Called:             p.Called,

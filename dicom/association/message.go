@@ -254,7 +254,7 @@ func (a *Association) flush() error {
 		return nil
 	}
 	if a.in.ctx.Err() != nil {
-		return a.fail(context.Cause(a.in.ctx))
+		return a.fail(errors.Join(ErrLost, context.Cause(a.in.ctx)))
 	}
 	var late *TimeoutError
 	if !errors.As(err, &late) {

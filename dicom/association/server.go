@@ -170,14 +170,15 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 		machine:  ul.NewMachine(false),
 		timeouts: s.Timeouts.withDefaults(),
 	}
-	a.in = pduReader{conn: a.conn, ctx: ctx, maxPData: s.maxPDU()}
+	a.in = pduReader{conn: a.conn, ctx: context.Background(), maxPData: s.maxPDU()}
 	log := s.log().With("peer", c.RemoteAddr().String())
 	defer a.conn.Close()
+	defer a.await(ctx)()
 	room := s.begin()
 	if room {
 		defer s.end()
 	}
-	err := s.establish(ctx, a, log, room)
+	err := s.establish(a, room)
 	if err == nil {
 		log = log.With("calling", a.Calling, "called", a.Called)
 		log.Debug("dicom: association accepted", "contexts", len(a.contexts))
@@ -195,8 +196,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 
 // establish takes the A-ASSOCIATE-RQ and answers it. Its error has ended the
 // association.
-func (s *Server) establish(ctx context.Context, a *Association, log *slog.Logger, room bool) error {
-	defer a.await(ctx)()
+func (s *Server) establish(a *Association, room bool) error {
 	if err := a.step(ul.EvtTransportIndication, nil, ul.Abort{}); err != nil {
 		return a.fail(err)
 	}
