@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -75,11 +76,18 @@ func (s *Store) Commit(ctx context.Context, b *Batch) (Receipt, error) {
 
 // ended says why the committer takes nothing more.
 func (s *Store) ended() error {
+	if s.hasFailed() {
+		return ErrFailed
+	}
+	return ErrClosed
+}
+
+func (s *Store) hasFailed() bool {
 	select {
 	case <-s.failed:
-		return ErrFailed
+		return true
 	default:
-		return ErrClosed
+		return false
 	}
 }
 
@@ -115,8 +123,8 @@ func (c *committer) run() {
 				}
 			}
 		}
-		if !c.commit(first) {
-			return
+		if c.s.hasFailed() || !c.commit(first) {
+			return // who still waits in line withdraws
 		}
 	}
 }
@@ -126,6 +134,7 @@ type group struct {
 	txn      *badger.Txn
 	at       time.Time
 	members  []*request
+	refused  []refused
 	changes  int
 	bytes    int
 	channels map[string]*channel
@@ -133,6 +142,23 @@ type group struct {
 	counters map[string]*counter
 	enqueued map[string]bool
 	err      error // of the transaction: the store has failed
+}
+
+// A refused batch is told after the commit: what it was refused for may stand in
+// this very transaction, and "it exists" has to be durable like any other answer.
+type refused struct {
+	r   *request
+	err error
+}
+
+// refuse tells the refused members why, or that the store has failed.
+func (g *group) refuse(failed error) {
+	for _, x := range g.refused {
+		if failed != nil {
+			x.err = failed
+		}
+		x.r.finish(x.err)
+	}
 }
 
 func newGroup(c *committer) *group {
@@ -162,6 +188,7 @@ func (c *committer) commit(first *request) bool {
 		c.join(g, r)
 	}
 	if len(g.members) == 0 {
+		g.refuse(nil)
 		return true
 	}
 	if err := c.write(g); err != nil {
@@ -169,9 +196,11 @@ func (c *committer) commit(first *request) bool {
 		for _, r := range g.members {
 			r.finish(ErrFailed)
 		}
+		g.refuse(ErrFailed)
 		return false
 	}
 	c.s.publish(c, g)
+	g.refuse(nil)
 	for _, r := range g.members {
 		r.finish(nil)
 	}
@@ -180,21 +209,26 @@ func (c *committer) commit(first *request) bool {
 	return true
 }
 
-// following gives the next request that waits, if any.
+// following gives the next request that waits, if any. It lets the others run
+// first: those who were just told of the last group are about to come back, and
+// a group without them costs a whole fsync.
 func (c *committer) following() *request {
-	select {
-	case r := <-c.s.requests:
-		return r
-	default:
-		return nil
+	for range 3 {
+		select {
+		case r := <-c.s.requests:
+			return r
+		default:
+			runtime.Gosched()
+		}
 	}
+	return nil
 }
 
 // join checks the conditions of a batch against the state with the earlier
 // members of the group in it, and either refuses the batch or applies it whole.
 func (c *committer) join(g *group, r *request) {
 	if err := c.conditions(g, r.batch); err != nil {
-		r.finish(err)
+		g.refused = append(g.refused, refused{r, err})
 		return
 	}
 	c.apply(g, r)

@@ -290,6 +290,11 @@ func (s *Store) start(l *loader, background context.Context) error {
 			return fmt.Errorf("storage: %s: the first commit failed: %s", s.o.Dir, reason(err))
 		}
 	}
+	if !s.o.ReadOnly {
+		if err := c.markAll(); err != nil {
+			return fmt.Errorf("storage: high-water mark: %s", reason(err))
+		}
+	}
 	s.commit = c.root.commit
 	s.db.SetDiscardTs(s.commit)
 	for name, ch := range c.channels {
@@ -305,12 +310,11 @@ func (s *Store) start(l *loader, background context.Context) error {
 	for name, n := range c.counters {
 		s.counters[name] = n.value
 	}
+	s.verify.Add(1)
+	go s.tablesLater(background)
 	if s.o.ReadOnly {
 		close(s.done)
 		return nil
-	}
-	if err := c.markAll(); err != nil {
-		return fmt.Errorf("storage: high-water mark: %s", reason(err))
 	}
 	go c.run()
 	return nil

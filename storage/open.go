@@ -65,7 +65,7 @@ func (s *Store) open(ctx, background context.Context) error {
 		}
 		dir = s.view
 	}
-	if err := s.prepare(dir); err != nil {
+	if err := s.prepare(ctx, dir); err != nil {
 		return err
 	}
 	if err := s.openBadger(ctx, dir); err != nil {
@@ -83,7 +83,7 @@ func (s *Store) open(ctx, background context.Context) error {
 	return s.load(background)
 }
 
-func (s *Store) directories(ctx context.Context) (err error) {
+func (s *Store) directories(ctx context.Context) error {
 	if !s.o.ReadOnly {
 		privateFiles()
 		for _, dir := range []string{"store", "spool"} {
@@ -95,11 +95,26 @@ func (s *Store) directories(ctx context.Context) (err error) {
 			return fmt.Errorf("storage: %w", err)
 		}
 	}
-	return s.patiently(ctx, func() (err error) {
+	err := s.patiently(ctx, func() (err error) {
 		s.lock, err = lockFile(filepath.Join(s.o.Dir, "lock"), s.o.ReadOnly)
 		return err
 	})
+	if err != nil || s.o.ReadOnly {
+		return err
+	}
+	return s.removeViews()
 }
+
+// removeViews removes what read-only stores left that were killed.
+func (s *Store) removeViews() error {
+	views, err := filepath.Glob(filepath.Join(s.o.Dir, viewPrefix+"*"))
+	for _, dir := range views {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+const viewPrefix = "view-"
 
 // patiently repeats what fails with ErrInUse for a while, since a process that
 // was killed holds its locks until the system has taken it down.
@@ -207,37 +222,66 @@ func (s *Store) openBadger(ctx context.Context, dir string) error {
 	return fmt.Errorf("storage: %s: the store cannot be opened: %s", s.o.Dir, reason(err))
 }
 
-// prepare makes the directory fit for Badger: the write-ahead logs of an unclean
-// stop are copied aside, and files that a kill left empty are removed, with which
-// Badger would not open.
-func (s *Store) prepare(dir string) error {
+// prepare makes the directory fit for Badger: files that a kill left empty are
+// removed, with which it would not open; the write-ahead logs of an unclean stop
+// are looked at and copied aside; the tables are verified.
+func (s *Store) prepare(ctx context.Context, dir string) error {
+	for _, pattern := range []string{"*.mem", "*.vlog"} {
+		if err := removeEmpty(filepath.Join(dir, pattern)); err != nil {
+			return fmt.Errorf("storage: %w", err)
+		}
+	}
 	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
 		return err
 	}
-	values, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	damaged, err := damagedLogs(logs)
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	for _, name := range damaged {
+		s.alarm("a write-ahead log is damaged in the middle: what was committed behind the damage is lost", "store/"+name)
+	}
+	if len(logs) > 0 && !s.o.ReadOnly {
+		if err := s.copyAside(logs, len(damaged) > 0); err != nil {
+			s.alarm("the write-ahead log could not be copied aside: "+reason(err), "wal-copy")
+		}
+	}
+	return s.tablesAtOpen(ctx, dir)
+}
+
+func removeEmpty(pattern string) error {
+	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		return err
 	}
-	for _, path := range append(logs, values...) {
+	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil {
-			return fmt.Errorf("storage: %w", err)
+			return err
 		}
 		if info.Size() > 0 {
 			continue
 		}
 		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("storage: %w", err)
+			return err
 		}
 	}
-	if s.o.ReadOnly || len(logs) == 0 {
+	return nil
+}
+
+// copyAside keeps the last copy of the write-ahead logs in wal-copy, and the
+// first one that was damaged in wal-damaged, until somebody takes it away.
+func (s *Store) copyAside(logs []string, damaged bool) error {
+	to := filepath.Join(s.o.Dir, "wal-copy")
+	if err := copyLogs(logs, to); err != nil || !damaged {
+		return err
+	}
+	err := os.Rename(to, filepath.Join(s.o.Dir, "wal-damaged"))
+	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	if err := copyLogs(logs, filepath.Join(s.o.Dir, "wal-copy")); err != nil {
-		s.alarm("the write-ahead log could not be copied aside: "+reason(err), "wal-copy")
-	}
-	return nil
+	return err
 }
 
 // copyLogs replaces the last copy of the write-ahead logs.
@@ -301,7 +345,7 @@ func copyStore(data, store string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	to, err := os.MkdirTemp(data, "view-")
+	to, err := os.MkdirTemp(data, viewPrefix)
 	if err != nil {
 		return "", err
 	}
@@ -316,8 +360,8 @@ func copyStore(data, store string) (string, error) {
 			err = copyFile(from, to)
 		}
 		if err != nil {
-			break
+			return to, err
 		}
 	}
-	return to, err
+	return to, nil
 }

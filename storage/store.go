@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -45,6 +44,7 @@ type Store struct {
 	failed   chan struct{}
 	failOnce sync.Once
 	work     *committer
+	later    []string // tables to verify after Open
 	verify   sync.WaitGroup
 	stop     context.CancelFunc
 
@@ -64,7 +64,6 @@ type Store struct {
 
 	closeErr  error
 	closeOnce sync.Once
-	opened    atomic.Bool
 }
 
 // published is what readers see of a queue without a look at the disk.
