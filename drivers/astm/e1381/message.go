@@ -7,18 +7,20 @@ import "bytes"
 // CR (or LF), or by ETX, never by ETB, for its last fields may be in the next
 // frame. What stands outside of H to L stays in stray.
 func (s *session) join(text []byte, etx bool) []Message {
+	fresh := len(s.text) // before it there is no end of the open record
 	if s.bare && len(s.text) > 0 {
 		s.text = append(s.text, CR)
 	}
 	s.text = append(s.text, text...)
 	s.frames++
-	s.bare = etx && len(text) > 0 && !lineEnd(text[len(text)-1])
+	s.bare = etx && len(s.text) > 0 && !lineEnd(s.text[len(s.text)-1])
 
 	var messages []Message
 	base := 0 // where the message being received begins in text
 	for s.record < len(s.text) {
-		length := bytes.IndexAny(s.text[s.record:], "\r\n")
-		end := s.record + length
+		from := max(s.record, fresh)
+		length := bytes.IndexAny(s.text[from:], "\r\n")
+		end := from + length
 		if length < 0 {
 			if !etx {
 				break

@@ -1,6 +1,7 @@
 package e1381
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,17 +28,25 @@ type YieldedError struct{ Unread []byte }
 
 func (e *YieldedError) Error() string { return "e1381: the other side has the line" }
 
+// drainTime is how long the line has to be silent before a bid for it.
+const drainTime = 20 * time.Millisecond
+
 // Transmit sends the frames in one session on c, which has to be neutral, and
-// returns nil when all were acknowledged.
+// returns nil when all were acknowledged. Bytes that are still on the line from
+// before are dropped first: a late ACK would be taken for that of ENQ, and every ACK
+// after it for that of the next frame. ENQ among them is the other side's bid.
 func Transmit(ctx context.Context, c port.Conn, role Role, frames []Frame) error {
 	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	buf := make([]byte, 256)
+	if err := drain(ctx, c, buf); err != nil {
+		return err
+	}
 	s := NewSender(role)
 	t := &transmission{c: c}
 	if err := t.do(s.Start(frames)); err != nil {
 		return err
 	}
-	buf := make([]byte, 256)
 	for !t.done {
 		if err := c.SetReadDeadline(t.deadline); err != nil {
 			return err
@@ -69,6 +78,27 @@ func Transmit(ctx context.Context, c port.Conn, role Role, frames []Frame) error
 	return nil
 }
 
+func drain(ctx context.Context, c port.Conn, buf []byte) error {
+	for {
+		if err := c.SetReadDeadline(time.Now().Add(drainTime)); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n, err := c.Read(buf)
+		if bid := bytes.IndexByte(buf[:n], ENQ); bid >= 0 {
+			return &YieldedError{bytes.Clone(buf[bid:n])}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("e1381: %s: %w", c.Peer(), err)
+		}
+	}
+}
+
 type transmission struct {
 	c        port.Conn
 	deadline time.Time
@@ -93,7 +123,7 @@ func (t *transmission) do(actions []Action) error {
 		case Failed:
 			return &FailedError{a.Reason, a.Accepted}
 		case Yielded:
-			return &YieldedError{t.unread}
+			return &YieldedError{bytes.Clone(t.unread)}
 		}
 	}
 	return nil
