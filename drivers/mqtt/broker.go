@@ -137,6 +137,8 @@ type Broker struct {
 	perIP   map[netip.Addr]int
 	closing bool
 
+	sys atomic.Int64 // $SYS topics
+
 	admitted, refused, received, recorded, failed, published, slow, panics atomic.Int64
 }
 
@@ -204,21 +206,41 @@ func (b *Broker) Start() error {
 	c.MinimumProtocolVersion = 4
 	c.MaximumQos = 1
 	c.Compatibilities.NoInheritedPropertiesOnAck = true
-	b.server = mochi.New(&mochi.Options{
+	server := mochi.New(&mochi.Options{
 		Capabilities:           c,
 		Logger:                 slog.New(slog.DiscardHandler), // it logs payloads; the hooks below log
 		SysTopicResendInterval: 24 * 60 * 60,
 		InlineClient:           true,
 	})
-	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
+	if err := server.AddHook(&hook{b: b}, nil); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
+	if err := b.listen(server); err != nil {
+		return err
+	}
+	if err := server.Serve(); err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	for topic := range server.Topics.Retained.GetAll() {
+		if strings.HasPrefix(topic, mochi.SysPrefix) {
+			b.sys.Add(1)
+		}
+	}
+	return nil
+}
+
+// retained counts the topics with a retained message but for those of mochi,
+// which nobody can read.
+func (b *Broker) retained() int { return b.server.Topics.Retained.Len() - int(b.sys.Load()) }
+
+// listen opens the ports, all or none.
+func (b *Broker) listen(server *mochi.Server) error {
 	var open []net.Listener
 	for i, address := range b.o.Listen {
 		l, err := net.Listen("tcp", address)
 		if err == nil {
 			open = append(open, l)
-			err = b.server.AddListener(&listener{id: fmt.Sprint(i), net: l, b: b, done: make(chan struct{})})
+			err = server.AddListener(&listener{id: fmt.Sprint(i), net: l, b: b, done: make(chan struct{})})
 		}
 		if err != nil {
 			for _, l := range open {
@@ -228,12 +250,7 @@ func (b *Broker) Start() error {
 		}
 		b.addrs = append(b.addrs, l.Addr())
 	}
-	if err := b.server.Serve(); err != nil {
-		for _, l := range open {
-			l.Close()
-		}
-		return fmt.Errorf("mqtt: %w", err)
-	}
+	b.server = server
 	return nil
 }
 
@@ -281,7 +298,7 @@ func (b *Broker) Stats() Stats {
 	}
 	if b.server != nil {
 		s.Sent = atomic.LoadInt64(&b.server.Info.MessagesSent)
-		s.Retained = b.server.Topics.Retained.Len()
+		s.Retained = b.retained()
 	}
 	return s
 }

@@ -215,9 +215,8 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		return pk, nil
 	}
 	h.b.received.Add(1)
-	retained := h.b.server.Topics.Retained
-	if pk.FixedHeader.Retain && len(pk.Payload) > 0 && retained.Len() >= h.b.o.MaxRetained {
-		if _, ok := retained.Get(pk.TopicName); !ok {
+	if pk.FixedHeader.Retain && len(pk.Payload) > 0 && h.b.retained() >= h.b.o.MaxRetained {
+		if _, ok := h.b.server.Topics.Retained.Get(pk.TopicName); !ok {
 			h.b.refuse(c.stranger("publish to "+pk.TopicName, "too many retained messages"))
 			return pk, h.reject(cl, c, pk)
 		}
