@@ -339,7 +339,10 @@ func TestCutSamplesNeverPanic(t *testing.T) {
 		if !known {
 			id = "generic-astm"
 		}
-		step := 1 + len(recording)/6000 // every byte but in the one file of 30 kB
+		step := 1
+		if len(recording) > 5000 { // the one file of 30 kB
+			step = len(recording) / 500
+		}
 		for n := 0; n <= len(recording); n += step {
 			o, err := Decode(recording[:n:n], "auto", all[id], nil)
 			if _, e := json.Marshal(o); err == nil && e != nil {

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"nhip/drivers/astm/e1394"
 	"nhip/gateway/record"
+	"nhip/hl7"
 )
 
 // What an extraction consumes without delivering it: the keys of
@@ -53,10 +55,14 @@ func (e Extraction) Results() int {
 // says that the message cannot be read or is of a kind that carries no
 // results; nothing was extracted then.
 func (p *Profile) Extract(message []byte, zone *time.Location) (Extraction, error) {
+	return p.extract(message, zone, nil)
+}
+
+func (p *Profile) extract(message []byte, zone *time.Location, shown *Coverage) (Extraction, error) {
 	if zone == nil {
 		zone = time.UTC
 	}
-	x := &extractor{p: p, zone: zone, in: make(scope), index: make(map[reportKey]int)}
+	x := &extractor{p: p, zone: zone, shown: shown, in: make(scope), index: make(map[reportKey]int)}
 	x.out.Consumed = make(map[string]int)
 	x.out.Ignored = make(map[string]int)
 	x.out.Undeclared = make(map[string]int)
@@ -107,20 +113,34 @@ func (s scope) repeats(all paths) []string {
 	return nil
 }
 
-// met reports whether one of the rules recognises what is in scope.
-func (s scope) met(rules []rule) bool {
+// met reports whether one of the rules recognises what is in scope. For a
+// coverage every rule is asked.
+func (x *extractor) met(rules []*rule) bool {
+	met := false
 	for _, r := range rules {
-		for _, l := range r.Path {
-			e, ok := s[l.record]
-			if ok && r.recognises(append(e.repeats(l), e.text(l))) {
-				return true
-			}
+		if !x.recognised(r) {
+			continue
+		}
+		x.shown.show(r)
+		met = true
+		if x.shown == nil {
+			return true
+		}
+	}
+	return met
+}
+
+func (x *extractor) recognised(r *rule) bool {
+	for _, l := range r.Path {
+		e, ok := x.in[l.record]
+		if ok && r.recognises(append(e.repeats(l), e.text(l))) {
+			return true
 		}
 	}
 	return false
 }
 
-func (r rule) recognises(texts []string) bool {
+func (r *rule) recognises(texts []string) bool {
 	for _, text := range texts {
 		text = strings.TrimSpace(text)
 		if r.Matches.given() && r.Matches.whole(text) || r.Is != "" && r.Is == text {
@@ -142,9 +162,10 @@ type reportKey struct {
 
 // An extractor walks one message.
 type extractor struct {
-	p    *Profile
-	zone *time.Location
-	out  Extraction
+	p     *Profile
+	zone  *time.Location
+	shown *Coverage
+	out   Extraction
 
 	in       scope
 	device   record.Device
@@ -288,15 +309,17 @@ func (x *extractor) result() {
 	parts := &x.p.f.Parts
 	x.follows, x.last = resultRecord, nil
 	code, value := x.code(), x.in.text(parts.Value)
-	for _, c := range x.p.f.Ignore {
-		if c.take(code, value) {
+	for i := range x.p.f.Ignore {
+		if c := &x.p.f.Ignore[i]; c.take(code, value) {
+			x.shown.show(c)
 			x.consume(Ignored, 1)
 			x.out.Ignored[code]++
 			return
 		}
 	}
-	for _, c := range x.p.f.Comment {
-		if c.take(code, value) {
+	for i := range x.p.f.Comment {
+		if c := &x.p.f.Comment[i]; c.take(code, value) {
+			x.shown.show(c)
 			x.consume(Complementary, 1)
 			x.out.Ignored[code]++
 			x.orderComment(x.complement(c, code, value))
@@ -325,7 +348,7 @@ func (x *extractor) code() string {
 
 // complement is the comment that a complementary result record becomes. The
 // value of a rule that asks for one is what raised it, and says no more.
-func (x *extractor) complement(c codes, code, value string) string {
+func (x *extractor) complement(c *codes, code, value string) string {
 	name := x.in.trimmed(x.p.f.Parts.Text)
 	if name == "" {
 		name = code
@@ -340,7 +363,7 @@ func (x *extractor) complement(c codes, code, value string) string {
 func (x *extractor) reportOfResult() *record.Report {
 	o, parts := x.order, &x.p.f.Parts
 	x.readOrder()
-	control := o.control || x.in.met(x.p.perResult)
+	control := o.control || x.met(x.p.perResult)
 	key := reportKey{patient: x.patients, specimen: o.specimen.ID, control: control}
 	if key.specimen == "" {
 		key.order = x.orders
@@ -378,7 +401,7 @@ func (x *extractor) readOrder() {
 		return
 	}
 	o.read = true
-	o.control = x.in.met(x.p.perOrder)
+	o.control = x.met(x.p.perOrder)
 	o.code = x.in.trimmed(parts.Order)
 	o.priority = x.priority()
 	o.specimen = record.Specimen{
@@ -387,13 +410,13 @@ func (x *extractor) readOrder() {
 		Rack:      x.in.trimmed(parts.Rack),
 		Collected: x.time(parts.Collected),
 	}
-	if m, known := find(x.p.f.SpecimenType, o.specimen.Type); known {
+	if m, known := x.find(x.p.f.SpecimenType, o.specimen.Type); known {
 		o.specimen.Type = m.Means
 	}
 	if position := x.in.trimmed(parts.Position); position != "" {
 		o.specimen.Rack += "/" + position
 	}
-	if x.in.met(x.p.f.Unread) {
+	if x.met(x.p.unread) {
 		o.specimen.ID = ""
 		x.problem("order %d: the analyser could not read the specimen identifier", x.orders)
 	} else if o.specimen.ID == "" {
@@ -436,6 +459,7 @@ func (x *extractor) newResult(code, value string) record.Result {
 		Instrument: x.in.trimmed(parts.Instrument),
 	}
 	if t, ok := x.p.tests[code]; ok {
+		x.shown.show(t)
 		r.Declared, r.LOINC = true, t.LOINC
 		if r.Text == "" {
 			r.Text = t.Name
@@ -451,7 +475,7 @@ func (x *extractor) newResult(code, value string) record.Result {
 	if code == "" {
 		x.problem("order %d: a result without a test code", x.orders)
 	}
-	if m, known := find(x.p.f.Unit, r.Unit); known {
+	if m, known := x.find(x.p.f.Unit, r.Unit); known {
 		r.UCUM = m.Means
 	}
 	x.flag(&r)
@@ -468,7 +492,7 @@ func (x *extractor) flag(r *record.Result) {
 	}
 	var flags []string
 	for _, sent := range x.in.repeats(x.p.f.Parts.Flag) {
-		m, known := find(x.p.f.Flag, strings.TrimSpace(sent))
+		m, known := x.find(x.p.f.Flag, strings.TrimSpace(sent))
 		if !known {
 			m.Means = strings.TrimSpace(sent)
 		}
@@ -498,7 +522,7 @@ func (x *extractor) status(r *record.Result) {
 	if x.p.f.Protocol == "hl7" {
 		same = hl7Status
 	}
-	if m, known := find(x.p.f.Status, sent); known {
+	if m, known := x.find(x.p.f.Status, sent); known {
 		r.Status = m.Means
 		if m.Comment != "" {
 			r.Comments = append(r.Comments, m.Comment)
@@ -509,15 +533,17 @@ func (x *extractor) status(r *record.Result) {
 		r.Comments = append(r.Comments, "result status "+sent)
 		x.problem("result status %q is not explained in profile %s", sent, x.p.f.ID)
 	}
-	if x.in.met(x.p.f.Failure) {
+	if x.met(x.p.failure) {
 		r.Status = "X"
 	}
 }
 
-func find(all []meaning, sent string) (meaning, bool) {
-	for _, m := range all {
-		if m.Is == sent {
-			return m, true
+// find looks up what a text of the device means.
+func (x *extractor) find(all []meaning, sent string) (meaning, bool) {
+	for i := range all {
+		if all[i].Is == sent {
+			x.shown.show(&all[i])
+			return all[i], true
 		}
 	}
 	return meaning{}, false
@@ -574,4 +600,20 @@ func readTime(text string, zone *time.Location) time.Time {
 		return time.Time{}
 	}
 	return at
+}
+
+// senderOf is H.5 or MSH-3 of a message.
+func senderOf(protocol string, message []byte) (string, error) {
+	if protocol == "hl7" {
+		m, err := hl7.Parse(message)
+		if err != nil {
+			return "", err
+		}
+		return m.Get("MSH-3"), nil
+	}
+	m, err := e1394.Parse(message)
+	if err != nil {
+		return "", err
+	}
+	return m.Header().Get("5"), nil
 }

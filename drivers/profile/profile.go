@@ -30,8 +30,10 @@ const FileName = "profile.toml"
 type Profile struct {
 	f         file
 	tests     map[string]*test
-	perOrder  []rule // control rules that look at no result
-	perResult []rule // those that do
+	perOrder  []*rule // control rules that look at no result
+	perResult []*rule // those that do
+	failure   []*rule
+	unread    []*rule
 }
 
 // ID is the profile's identifier, the name of its folder, e.g. "sysmex-xn-l".
@@ -64,6 +66,16 @@ func (p *Profile) Codes() []string {
 
 // SiteCodes reports whether the site, and not the model, defines the codes.
 func (p *Profile) SiteCodes() bool { return p.f.Codes == "site" }
+
+// Claims reports whether the sender that a message names is one of this model. A
+// profile without a pattern of senders claims nothing.
+func (p *Profile) Claims(message []byte) bool {
+	if !p.f.Sender.given() {
+		return false
+	}
+	sender, err := senderOf(p.f.Protocol, message)
+	return err == nil && p.f.Sender.anywhere.MatchString(sender)
+}
 
 // A LoadError says where in a profile something is wrong.
 type LoadError struct {
@@ -126,9 +138,10 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 	}
 	p := &Profile{f: f, tests: make(map[string]*test, len(f.Tests))}
 	for i := range f.Tests {
-		p.tests[f.Tests[i].Code] = &p.f.Tests[i]
+		p.tests[p.f.Tests[i].Code] = &p.f.Tests[i]
 	}
-	for _, r := range f.Control {
+	p.failure, p.unread = pointers(p.f.Failure), pointers(p.f.Unread)
+	for _, r := range pointers(p.f.Control) {
 		if r.Path.ofResult() {
 			p.perResult = append(p.perResult, r)
 		} else {
@@ -136,6 +149,14 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 		}
 	}
 	return p, nil
+}
+
+func pointers(rules []rule) []*rule {
+	all := make([]*rule, len(rules))
+	for i := range rules {
+		all[i] = &rules[i]
+	}
+	return all
 }
 
 // decodeError gives the TOML decoder's errors their lines.

@@ -1,0 +1,236 @@
+// Package profiletest proves a profile by its own transcripts: the generic tests
+// that every profile passes, as a library, so that the tests of the project and
+// a command for profiles outside of the program run the same.
+//
+//  1. The profile loads: every statement has its source, patterns compile.
+//  2. Every transcript plays: link and records, without an unexpected answer.
+//  3. What is extracted equals expected/NAME.json.
+//  4. Every declared test, rule, pattern and meaning is shown by a transcript,
+//     and every code in a transcript is declared.
+//  5. With a faulty line (pieces of one byte, every frame corrupted once, every
+//     acknowledgement lost once) the records are the same.
+package profiletest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"nhip/drivers/astm/e1381"
+	"nhip/drivers/profile"
+	"nhip/drivers/transcript"
+	"nhip/hl7/mllp"
+)
+
+// zone is the zone of the devices' clocks in expected/: that of Việt Nam, which
+// has no summer time.
+var zone = time.FixedZone("+07", 7*60*60)
+
+// Options of Check.
+type Options struct {
+	// Update is given the new content of an expected file in place of the
+	// comparison, by its path in the file system.
+	Update func(name string, content []byte) error
+}
+
+// A Finding is something that a profile fails by.
+type Finding struct {
+	Test int    // 1 to 5, see the package
+	File string // where; relative to the profile's folder
+	What string
+}
+
+func (f Finding) String() string { return fmt.Sprintf("test %d: %s: %s", f.Test, f.File, f.What) }
+
+// Check runs the generic tests over the profile in the folder dir.
+func Check(fsys fs.FS, dir string, o Options) []Finding {
+	c := &checker{fsys: fsys, dir: dir, o: o}
+	var err error
+	if c.p, err = profile.Load(fsys, dir); err != nil {
+		c.found(1, profile.FileName, "%v", err)
+		return c.findings
+	}
+	if _, err := fs.Stat(fsys, path.Join(dir, "NOTES.md")); err != nil {
+		c.found(1, "NOTES.md", "the notes on sources and on what is not verified are missing")
+	}
+	names, err := fs.Glob(fsys, path.Join(dir, "transcripts", "*.txt"))
+	if err != nil || len(names) == 0 {
+		c.found(2, "transcripts", "there is no transcript")
+	}
+	c.shown = c.p.NewCoverage()
+	for _, name := range names {
+		c.transcript(name)
+	}
+	for _, what := range c.shown.Missing() {
+		c.found(4, "transcripts", "%s is shown by no transcript", what)
+	}
+	c.orphans(names)
+	return c.findings
+}
+
+type checker struct {
+	fsys     fs.FS
+	dir      string
+	o        Options
+	p        *profile.Profile
+	shown    *profile.Coverage
+	findings []Finding
+}
+
+func (c *checker) found(test int, file, format string, args ...any) {
+	c.findings = append(c.findings, Finding{test, file, fmt.Sprintf(format, args...)})
+}
+
+// transcript runs tests 2 to 5 with one transcript.
+func (c *checker) transcript(name string) {
+	file := strings.TrimPrefix(name, c.dir+"/")
+	text, err := fs.ReadFile(c.fsys, name)
+	if err != nil {
+		c.found(2, file, "%v", err)
+		return
+	}
+	steps, err := transcript.Parse(text)
+	if err != nil {
+		c.found(2, file, "%v", err)
+		return
+	}
+	messages, err := c.play(steps)
+	if err != nil {
+		c.found(2, file, "%v", err)
+		return
+	}
+	if len(messages) == 0 {
+		c.found(2, file, "no message comes through")
+	}
+	var all []profile.Extraction
+	for _, m := range messages {
+		e, err := c.p.ExtractShowing(m, zone, c.shown)
+		if err != nil {
+			c.found(3, file, "%v", err)
+			return
+		}
+		for code := range e.Undeclared {
+			c.found(4, file, "test code %q is neither declared nor ignored", code)
+		}
+		all = append(all, e)
+	}
+	c.expected(name, all)
+	c.faults(file, steps, messages)
+}
+
+// play gives the messages that come through, by the protocol's receiver.
+func (c *checker) play(steps []transcript.Step) ([][]byte, error) {
+	if c.p.Protocol() == "hl7" {
+		return blocks(steps, len(sent(steps))+1)
+	}
+	stored, err := transcript.Play(steps, e1381.NewReceiver(0, 0))
+	return records(stored), err
+}
+
+func records(stored []e1381.Message) [][]byte {
+	all := make([][]byte, len(stored))
+	for i, m := range stored {
+		all[i] = m.Records
+	}
+	return all
+}
+
+// sent is everything that the device sends.
+func sent(steps []transcript.Step) []byte {
+	var b []byte
+	for _, s := range steps {
+		if s.Kind == transcript.Device {
+			b = append(b, s.Bytes...)
+		}
+	}
+	return b
+}
+
+// blocks gives the contents of the MLLP blocks, received in pieces.
+func blocks(steps []transcript.Step, size int) ([][]byte, error) {
+	r := mllp.NewReceiver(1 << 20)
+	var messages [][]byte
+	for piece := range slices.Chunk(sent(steps), size) {
+		for _, event := range r.Receive(piece) {
+			f, ok := event.(mllp.Frame)
+			if !ok {
+				return nil, fmt.Errorf("the receiver says %T, which is no message", event)
+			}
+			messages = append(messages, bytes.Clone(f.Content))
+		}
+	}
+	if r.Unfinished() {
+		return nil, errors.New("the last block has no end")
+	}
+	return messages, nil
+}
+
+// expected is test 3.
+func (c *checker) expected(name string, all []profile.Extraction) {
+	base := strings.TrimSuffix(path.Base(name), ".txt")
+	file := path.Join("expected", base+".json")
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(all); err != nil {
+		c.found(3, file, "%v", err)
+		return
+	}
+	got := text.Bytes()
+	if c.o.Update != nil {
+		if err := c.o.Update(path.Join(c.dir, file), got); err != nil {
+			c.found(3, file, "%v", err)
+		}
+		return
+	}
+	want, err := fs.ReadFile(c.fsys, path.Join(c.dir, file))
+	if err != nil {
+		c.found(3, file, "%v", err)
+		return
+	}
+	if line, ok := differ(string(want), string(got)); ok {
+		c.found(3, file, "%s", line)
+	}
+}
+
+// differ is the first line that differs.
+func differ(want, got string) (string, bool) {
+	if want == got {
+		return "", false
+	}
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range max(len(w), len(g)) {
+		var a, b string
+		if i < len(w) {
+			a = w[i]
+		}
+		if i < len(g) {
+			b = g[i]
+		}
+		if a != b {
+			return fmt.Sprintf("line %d is %q, extracted is %q", i+1, strings.TrimSpace(a), strings.TrimSpace(b)), true
+		}
+	}
+	return "", false
+}
+
+// orphans are expected files without a transcript.
+func (c *checker) orphans(transcripts []string) {
+	names, err := fs.Glob(c.fsys, path.Join(c.dir, "expected", "*.json"))
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		of := path.Join(c.dir, "transcripts", strings.TrimSuffix(path.Base(name), ".json")+".txt")
+		if !slices.Contains(transcripts, of) {
+			c.found(3, strings.TrimPrefix(name, c.dir+"/"), "belongs to no transcript")
+		}
+	}
+}
