@@ -102,7 +102,7 @@ func hospital() *fake {
 				{ID: "lis/381", Destination: "lis", Connection: "xn-1", Subject: "2601140019", Reason: Say(HoldRefused, "AE", "207 unknown specimen"), Since: ago(95 * time.Minute), Behind: 2},
 				{ID: "interpret/77", Connection: "e411-new", Reason: Say(HoldIncomplete, "EOT without L"), Since: ago(30 * time.Minute)},
 			},
-			Counts: Counts{Accepted: 12345, Delivered: 12289, Queued: 17, Held: 2, Discarded: 1, Expired: 0,
+			Counts: Counts{Accepted: 12345, Delivered: 12286, Queued: 17, Held: 2, Discarded: 1, Expired: 3,
 				Consumed: map[string]int64{string(ConsumedQuery): 20, string(ConsumedTrial): 12, string(ConsumedControl): 4}, Refused: 3},
 			Disk: Disk{Free: 81 << 30, Total: 240 << 30},
 			Strangers: []Stranger{
@@ -360,7 +360,7 @@ func TestMetricsAreThoseOfTheSnapshot(t *testing.T) {
 		t.Fatal(w.Code, w.Body)
 	}
 	for _, want := range []string{
-		`nhip_build_info{site="bvdk-gia-binh",version="0.1.0"} 1`, "nhip_healthy 1", "nhip_messages_accepted_total 12345", `nhip_messages_finished_total{outcome="delivered"} 12289`,
+		`nhip_build_info{site="bvdk-gia-binh",version="0.1.0"} 1`, "nhip_healthy 1", "nhip_messages_accepted_total 12345", `nhip_messages_finished_total{outcome="delivered"} 12286`,
 		`nhip_messages_consumed_total{kind="query"} 20`, `nhip_messages{state="held"} 2`, "nhip_messages_difference 0", `nhip_queue_depth{destination="lis"} 18`,
 		`nhip_queue_oldest_seconds{destination="lis"} 720`, `nhip_connection_state{kind="analyser",name="xn-1",state="connected"} 1`, "nhip_disk_free_bytes 8.6973087744e+10", "go_goroutines",
 	} {

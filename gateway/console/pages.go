@@ -49,15 +49,18 @@ type page struct {
 	Results  []resultView
 }
 
-// When is a time as short as it is clear: the day only where it is not today.
+// When is a time as short as it is clear: the day only where it is not today,
+// the year only where it is not this one.
 func (p page) When(t *time.Time) string {
-	if t == nil {
+	switch {
+	case t == nil:
 		return ""
+	case t.Year() != p.At.Year():
+		return t.Format("02/01/2006 15:04")
+	case t.YearDay() != p.At.YearDay():
+		return t.Format("02/01 15:04")
 	}
-	if t.YearDay() == p.At.YearDay() && t.Year() == p.At.Year() {
-		return t.Format("15:04:05")
-	}
-	return t.Format("02/01/2006 15:04")
+	return t.Format("15:04:05")
 }
 
 // Full is a time with its day.
