@@ -158,12 +158,7 @@ func (r *Receiver) collect(b []byte) (Event, []byte) {
 		n = len(b)
 	}
 	if vt := bytes.IndexByte(b[:n], startBlock); vt >= 0 {
-		discarded := Discarded{len(r.frame) + vt}
-		r.frame = nil
-		if discarded.Bytes == 0 {
-			return nil, b[vt+1:]
-		}
-		return discarded, b[vt+1:]
+		n = vt
 	}
 	if event := r.add(b[:n]); event != nil {
 		return event, nil
@@ -171,8 +166,16 @@ func (r *Receiver) collect(b []byte) (Event, []byte) {
 	if n == len(b) {
 		return nil, nil
 	}
-	r.state = ending
-	return nil, b[n+1:]
+	if b[n] == endBlock {
+		r.state = ending
+		return nil, b[n+1:]
+	}
+	discarded := Discarded{len(r.frame)}
+	r.frame = nil
+	if discarded.Bytes == 0 {
+		return nil, b[n+1:]
+	}
+	return discarded, b[n+1:]
 }
 
 func (r *Receiver) add(b []byte) Event {

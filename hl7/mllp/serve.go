@@ -43,6 +43,9 @@ type ServeOptions struct {
 // maxJunk is how many bytes a connection may send outside of frames in a row.
 const maxJunk = 64 << 10
 
+// lingering is how long a peer whose frame was too long may take to read its answer.
+const lingering = 2 * time.Second
+
 // Reasons for which Serve closes a connection.
 var (
 	ErrNotHL7       = errors.New("mllp: the frame is no HL7 message")
@@ -216,12 +219,19 @@ func (s *server) skipped(bytes int) error {
 	return nil
 }
 
+// tooLong answers, and reads on for a moment: a peer that is still writing does not
+// read, and closing with bytes unread would take the answer from it.
 func (s *server) tooLong(head []byte) error {
-	if s.o.TooLong != nil {
-		if err := s.answer(s.o.TooLong(head)); err != nil {
-			return err
-		}
+	if s.o.TooLong == nil {
+		return ErrTooLong
 	}
+	if err := s.answer(s.o.TooLong(head)); err != nil {
+		return err
+	}
+	if err := s.c.SetReadDeadline(time.Now().Add(lingering)); err != nil {
+		return err
+	}
+	io.Copy(io.Discard, s.c)
 	return ErrTooLong
 }
 
