@@ -15,7 +15,7 @@ orthanc: command -v Orthanc
 mosquitto-clients: command -v mosquitto_sub
 socat: command -v socat
 python3-hl7: command -v mllp_send
-python3-pydicom: python3 -c "import pydicom"
+python3-pydicom: /usr/bin/python3 -c "import pydicom"
 chromium: command -v chromium
 '
 PATH=$PATH:/usr/sbin

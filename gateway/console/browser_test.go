@@ -37,7 +37,8 @@ func chromium(t *testing.T, args ...string) (stdout, stderr string) {
 
 // A real browser shows the pages in both languages, finds nothing to complain
 // of (the content security policy would), runs no text of a device, and
-// refreshes the page by itself.
+// refreshes the page by itself. NHIP_SCREENSHOTS names a folder for pictures of
+// them, for a person to look at.
 func TestBrowserShowsThePages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: no browser")
@@ -74,25 +75,13 @@ func TestBrowserShowsThePages(t *testing.T) {
 			}
 		}
 	}
+	if dir := os.Getenv("NHIP_SCREENSHOTS"); dir != "" {
+		for name, target := range map[string]string{"overview-en": "/?lang=en", "overview-vi": "/?lang=vi", "result-vi": "/results?lang=vi&specimen=2601140027"} {
+			chromium(t, "--screenshot="+filepath.Join(dir, name+".png"), server.URL+target)
+			chromium(t, "--no-pdf-header-footer", "--print-to-pdf="+filepath.Join(dir, name+".pdf"), server.URL+target)
+		}
+	}
 	if refreshed.Load() == 0 {
 		t.Error("the page did not refresh itself")
-	}
-}
-
-// TestScreenshots writes the pages as pictures where NHIP_SCREENSHOTS names a
-// folder, for a person to look at.
-func TestScreenshots(t *testing.T) {
-	dir := os.Getenv("NHIP_SCREENSHOTS")
-	if dir == "" {
-		t.Skip("NHIP_SCREENSHOTS names no folder: no pictures were asked for")
-	}
-	server := httptest.NewServer(console(hospital()))
-	defer server.Close()
-	for name, target := range map[string]string{
-		"overview-en": "/?lang=en", "overview-vi": "/?lang=vi",
-		"result-vi": "/results?lang=vi&specimen=2601140027", "trial-en": "/results?lang=en&trial=true",
-	} {
-		chromium(t, "--screenshot="+filepath.Join(dir, name+".png"), server.URL+target)
-		chromium(t, "--no-pdf-header-footer", "--print-to-pdf="+filepath.Join(dir, name+".pdf"), server.URL+target)
 	}
 }
