@@ -8,7 +8,7 @@ import (
 // A Stranger is a peer that was refused because the configuration does not name
 // it. What it said of itself is untrusted.
 type Stranger struct {
-	Kind         string // "dicom", "hl7" or "mqtt"
+	Kind         string // "dicom", "hl7", "mqtt"; "analyser" or "monitor" at the port of Device
 	Address      string // IP address
 	CallingAE    string
 	CalledAE     string
@@ -16,6 +16,7 @@ type Stranger struct {
 	Facility     string // MSH-4
 	User         string // MQTT
 	CalledIsOurs bool   // the called AE title is [dicom].ae_title
+	Device       string // whose port it is, for "analyser" and "monitor": a name of the configuration
 }
 
 // Admission is the block of configuration that would admit the stranger, to be
@@ -32,6 +33,8 @@ func Admission(s Stranger) string {
 	case "mqtt":
 		name := nameFrom(s.User, "user")
 		return block("mqtt_user", name, "password_file", name+".pw") + "subscribe = []\npublish = []\n"
+	case "analyser", "monitor":
+		return fmt.Sprintf("# In the [[%s]] with name = %s, where its address is listed:\naddress = [%s]\n", s.Kind, quote(s.Device), quote(s.Address))
 	}
 	return ""
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"nhip/drivers/port"
+	"nhip/drivers/profile"
 )
 
 var testEnv = Env{
@@ -34,7 +37,16 @@ func load(t *testing.T, text string, env Env) (*Config, []Problem) {
 }
 
 func TestSampleLoadsWithoutAProblem(t *testing.T) {
-	c, problems := load(t, string(Sample), testEnv)
+	profiles, err := profile.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := Env{Profiles: map[string]string{}, MonitorProfiles: testEnv.MonitorProfiles}
+	for id, p := range profiles {
+		env.Profiles[id] = p.Protocol()
+	}
+	env.ParsePort = func(s string) error { _, err := port.Parse(s); return err }
+	c, problems := load(t, string(Sample), env)
 	for _, p := range problems {
 		t.Error(p)
 	}
@@ -396,6 +408,7 @@ func TestAdmissionAdmitsTheStranger(t *testing.T) {
 	for _, s := range []Stranger{
 		{Kind: "dicom", Address: "10.0.0.7", CallingAE: hostile, CalledIsOurs: true},
 		{Kind: "dicom", Address: "10.0.0.7", CallingAE: "X", CalledAE: hostile},
+		{Kind: "analyser", Address: "10.0.0.9", Device: hostile},
 		{Kind: "hl7", Address: "10.0.0.8", Application: hostile, Facility: "\xff"},
 		{Kind: "mqtt", User: hostile},
 	} {

@@ -17,6 +17,7 @@ const (
 	StateOffline   Code = "offline"   // an MQTT user or device that is not connected now
 	StateIdle      Code = "idle"      // a destination without work
 	StateSending   Code = "sending"   // a destination at work
+	StateUnreached Code = "unreached" // {0} what the system said; a destination
 	StateRetrying  Code = "retrying"  // {0} the attempt, {1} what went wrong
 	StateHolding   Code = "holding"   // {0} how many items wait for a person
 )
@@ -84,7 +85,7 @@ const (
 var tones = map[Code]tone{
 	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
-	StateSending: good, StateRetrying: warn, StateHolding: bad,
+	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad,
 	OutcomeDelivered: good, OutcomeHeld: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
 }
 

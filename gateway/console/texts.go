@@ -31,6 +31,7 @@ var codeTexts = map[Code]text{
 	StateOffline:   {"not connected", "chưa kết nối"},
 	StateIdle:      {"ready; nothing waits", "sẵn sàng; không có gì chờ"},
 	StateSending:   {"sending", "đang gửi"},
+	StateUnreached: {"cannot be reached: {0}; it is tried again by itself", "không kết nối được: {0}; sẽ tự thử lại"},
 	StateRetrying:  {"attempt {0} failed: {1}; it is tried again by itself", "lần gửi {0} không được: {1}; sẽ tự gửi lại"},
 	StateHolding:   {"{0} held: a person has to decide", "{0} bản tin bị giữ: cần người quyết định"},
 

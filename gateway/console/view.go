@@ -130,6 +130,7 @@ type strangerView struct {
 	Application string     `json:"application,omitempty"`
 	Facility    string     `json:"facility,omitempty"`
 	User        string     `json:"user,omitempty"`
+	Device      string     `json:"device,omitempty"`
 	Wanted      string     `json:"wanted"`
 	Count       int64      `json:"count"`
 	Last        *time.Time `json:"last"`
@@ -283,7 +284,7 @@ func (v viewer) counts(c Counts) countsView {
 
 func (v viewer) stranger(s Stranger) strangerView {
 	return strangerView{
-		s.Kind, s.Address, s.CallingAE, s.CalledAE, s.Application, s.Facility, s.User,
+		s.Kind, s.Address, s.CallingAE, s.CalledAE, s.Application, s.Facility, s.User, s.Device,
 		s.Wanted, s.Count, v.at(s.Last), config.Admission(s.Stranger),
 	}
 }
