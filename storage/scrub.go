@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -38,13 +37,7 @@ type scrub struct {
 	seen map[string]bool // spool files that were verified
 }
 
-func (c *scrub) tables() error {
-	paths, err := filepath.Glob(filepath.Join(c.v.s.storeDir(), "*.sst"))
-	if err != nil {
-		return err
-	}
-	return c.v.s.verifyTables(c.ctx, paths)
-}
+func (c *scrub) tables() error { return c.v.s.verifyTables(c.ctx, c.v.s.tables()) }
 
 func (c *scrub) journal() error {
 	for _, channel := range c.v.s.Channels() {

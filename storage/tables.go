@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/ristretto/v2/z"
@@ -29,11 +30,10 @@ const foreground = 64 << 20
 // as far as the time of a start allows. The rest is left to tablesLater, except
 // the index of each table, without which Badger does not open.
 func (s *Store) tablesAtOpen(ctx context.Context, dir string) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	paths, err := s.manifest(dir)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(b, a) })
 	var read int64
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
@@ -41,7 +41,7 @@ func (s *Store) tablesAtOpen(ctx context.Context, dir string) error {
 		}
 		info, err := os.Stat(path)
 		if err != nil {
-			return fmt.Errorf("storage: %w", err)
+			return fmt.Errorf("storage: store/%s: %s", filepath.Base(path), reason(err))
 		}
 		read += info.Size()
 		whole := read <= foreground
@@ -59,23 +59,67 @@ func (s *Store) tablesAtOpen(ctx context.Context, dir string) error {
 	return nil
 }
 
+// manifest gives the tables that the store is made of, the newest first. Others
+// are left from a kill, and Badger removes them: so where the manifest ends in
+// the middle of a record all of them are kept aside before.
+func (s *Store) manifest(dir string) (paths []string, err error) {
+	file, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a new store
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storage: the manifest: %s", reason(err))
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("storage: the manifest: %s", reason(err))
+	}
+	manifest, whole, err := badger.ReplayManifestFile(file, 0, s.settings(dir))
+	if err != nil {
+		return nil, fmt.Errorf("storage: %s: store/%s is damaged; the store cannot be opened. Restore it from a backup", s.o.Dir, badger.ManifestFilename)
+	}
+	if whole < info.Size() {
+		s.alarm("the manifest ends in the middle of a record; every table is kept aside", "store/"+badger.ManifestFilename)
+		all, _ := filepath.Glob(filepath.Join(dir, "*.sst"))
+		for _, path := range all {
+			s.keepAside(path)
+		}
+	}
+	ids := slices.Sorted(maps.Keys(manifest.Tables))
+	slices.Reverse(ids)
+	for _, id := range ids {
+		paths = append(paths, filepath.Join(dir, table.IDToFilename(id)))
+	}
+	return paths, nil
+}
+
 // tablesLater verifies what tablesAtOpen left.
 func (s *Store) tablesLater(ctx context.Context) {
 	defer s.verify.Done()
 	_ = s.verifyTables(ctx, s.later)
 }
 
+// verifyTables verifies tables of the open store. One that is compacted away
+// meanwhile is none of it any more.
 func (s *Store) verifyTables(ctx context.Context, paths []string) error {
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := verifyTable(path, true)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // not one compacted meanwhile
+		if err := verifyTable(path, true); err != nil && slices.Contains(s.tables(), path) {
 			s.damagedTable(path)
 		}
 	}
 	return nil
+}
+
+// tables gives the tables that the open store is made of.
+func (s *Store) tables() (paths []string) {
+	for _, t := range s.db.Tables() {
+		paths = append(paths, filepath.Join(s.storeDir(), table.IDToFilename(t.ID)))
+	}
+	return paths
 }
 
 func (s *Store) damagedTable(path string) {

@@ -73,7 +73,7 @@ func TestStoreThatDiesAtWriteNHasAllThatWasAcknowledged(t *testing.T) {
 		s := open(t, storage.Options{Dir: dir, Fault: plan.Step})
 		plan.arm(n)
 		p := &Producer{Store: s, Name: "p", Spool: true}
-		for p.N < 9 && p.Next(t.Context()) == nil {
+		for p.N < 5 && p.Next(t.Context()) == nil {
 		}
 		if died[plan.Died()]++; plan.Died() != "" && plan.Died() != "highwater" {
 			mustHaveFailed(t, s, plan.Died())
