@@ -84,7 +84,8 @@ type Object struct {
 	DataSet                                        io.Reader // without Part 10 header, in that transfer syntax
 }
 
-// Send sends one object with its bytes unchanged and returns the peer's status:
+// Send sends one object with its bytes unchanged (a deflated data set of odd
+// length gets the NUL that PS3.5 annex A.5 demands) and returns the peer's status:
 // success, a warning (stored, with a reservation) or a failure; see
 // dimse.Status.Class. The error is for everything but the peer's answer: no
 // presentation context (*association.NotAcceptedError; the association lives
@@ -94,13 +95,37 @@ func Send(ctx context.Context, a *association.Association, o Object) (dimse.Stat
 	if err != nil {
 		return dimse.Status{}, err
 	}
+	dataSet := o.DataSet
+	if o.TransferSyntaxUID == uid.DeflatedExplicitVRLittleEndian {
+		dataSet = &padded{r: dataSet}
+	}
 	rsp, err := a.Request(ctx, c.ID, dimse.Command{
 		Field:                  dimse.CStoreRQ,
 		MessageID:              a.NextMessageID(),
 		AffectedSOPClassUID:    o.SOPClassUID,
 		AffectedSOPInstanceUID: o.SOPInstanceUID,
-	}, o.DataSet)
+	}, dataSet)
 	return rsp.Status, err
+}
+
+// padded makes what is read of even length: peers abort at an odd fragment, and
+// files hold deflated data sets without their padding.
+type padded struct {
+	r   io.Reader
+	odd bool
+}
+
+func (p *padded) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.odd = p.odd != (n%2 == 1)
+	if err != io.EOF || !p.odd {
+		return n, err
+	}
+	if n == len(b) {
+		return n, nil // the NUL comes with the next call
+	}
+	b[n], p.odd = 0, false
+	return n + 1, nil
 }
 
 // A Kind of object is what a presentation context is about.
