@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"nhip/drivers/profile"
 )
@@ -259,7 +258,6 @@ func hl7Summary(m Message) map[string]any {
 // contains, as results.
 func TestSamplesWithProfiles(t *testing.T) {
 	lab := samples(t)
-	zone := time.FixedZone("+07", 7*3600)
 	all, err := profile.Builtin()
 	if err != nil {
 		t.Fatal(err)
@@ -285,6 +283,10 @@ func TestSamplesWithProfiles(t *testing.T) {
 			Result{Specimen: "5", Code: "HbA1c", Value: "5.9", Unit: "%", Status: "F", Observed: "2024-12-06T14:06:15+07:00"}},
 		{"immucor-galileo-echo/result.astm", 14, false, true,
 			Result{Specimen: "0651439A", Code: "Anti-B", Value: "3+^3+^45", Status: "F", Observed: "2006-03-06T16:44:29+07:00"}},
+		{"siemens-clinitek-status/siemens_clinitek_patient.hl7", 12, false, true,
+			Result{Specimen: "143", Code: "SG", Value: "<=1.005", Status: "F", Observed: "2018-12-05T22:37:00+07:00"}},
+		{"siemens-clinitek-status/siemens_control_qc.hl7", 10, true, true,
+			Result{Specimen: "184", Code: "SG", Value: "1.015", Status: "F", Observed: "2018-12-20T10:57:00+07:00"}},
 		{"mindray-bc5380/bc5380-c.3.3_trimmed.hl7", 30, false, false,
 			Result{Specimen: "20071207011", Code: "6690-2", Value: "9.81", Unit: "10*9/L", Flag: "N", Status: "F", Observed: "2008-05-08T15:06:16+07:00"}},
 	} {
@@ -292,7 +294,7 @@ func TestSamplesWithProfiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o, err := Decode(recording, "auto", all[folders[filepath.Dir(test.file)]], zone)
+		o, err := Decode(recording, "auto", all[folders[filepath.Dir(test.file)]], hanoi)
 		if err != nil {
 			t.Errorf("%s: %v", test.file, err)
 			continue

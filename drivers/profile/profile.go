@@ -17,6 +17,7 @@ import (
 	"path"
 	"regexp"
 	"sort"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -166,7 +167,7 @@ func decodeError(name string, err error) error {
 		errs := make([]error, len(unknown.Errors))
 		for i := range unknown.Errors {
 			row, _ := unknown.Errors[i].Position()
-			key := unknown.Errors[i].Key()
+			key := strings.Join(unknown.Errors[i].Key(), ".")
 			errs[i] = &LoadError{File: name, Place: fmt.Sprintf("line %d", row), What: fmt.Sprintf("unknown key %q", key)}
 		}
 		return errors.Join(errs...)
