@@ -59,10 +59,10 @@ var charsets = map[string]*charset{
 	"ISOIR87":      japan,
 	"ISOIR159":     japan,
 	"SHIFTJIS":     shiftJIS,
-	"GB180302000":  {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: gb18030Width},
-	"GB18030":      {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: gb18030Width},
+	"GB180302000":  {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: doubleByteWidth},
+	"GB18030":      {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: doubleByteWidth},
 	"KSX1001":      {name: "KS X 1001", encoding: korean.EUCKR},
-	"BIG5":         {name: "BIG-5", encoding: traditionalchinese.Big5, width: big5Width},
+	"BIG5":         {name: "BIG-5", encoding: traditionalchinese.Big5, width: doubleByteWidth},
 	"CNS116431992": {name: "CNS 11643-1992", problem: "CNS 11643-1992 cannot be decoded"},
 	"UNICODEUTF16": {name: "UNICODE UTF-16", problem: "UTF-16 cannot stand in a message whose delimiters are bytes"},
 	"UNICODEUTF32": {name: "UNICODE UTF-32", problem: "UTF-32 cannot stand in a message whose delimiters are bytes"},
@@ -236,22 +236,10 @@ func shiftJISWidth(b []byte) int {
 	return 1
 }
 
-func big5Width(b []byte) int {
+// doubleByteWidth is that of Big5 and GB 18030. The four-byte characters of the
+// latter are taken apart, which does no harm: none of their bytes is a delimiter.
+func doubleByteWidth(b []byte) int {
 	if b[0] >= 0x81 && b[0] <= 0xFE && isTrail(b) {
-		return 2
-	}
-	return 1
-}
-
-// gb18030Width: two bytes, or four where the second is a digit.
-func gb18030Width(b []byte) int {
-	if b[0] < 0x81 || b[0] == 0xFF {
-		return 1
-	}
-	if len(b) >= 4 && b[1] >= '0' && b[1] <= '9' && b[2] >= 0x81 && b[3] >= '0' && b[3] <= '9' {
-		return 4
-	}
-	if isTrail(b) {
 		return 2
 	}
 	return 1

@@ -211,8 +211,10 @@ func TestInputIsNotChangedBySet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"PID-3.1", "PID-30", "OBX-5", "MSH-5"} {
-		if err := m.Set(path, "another value"); err != nil {
-			t.Fatal(err)
+		for _, value := range []string{"x", "another value"} {
+			if err := m.Set(path, value); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if string(b) != result {

@@ -415,7 +415,7 @@ func TestEndlessFrameIsAnsweredAndClosedInBoundedMemory(t *testing.T) {
 func TestFrameOverTheLimitIsAnsweredWith207(t *testing.T) {
 	r := listen(t)
 	s := dial(t, r)
-	s.write(t, vt+oru("1")+strings.Repeat("A", 3<<20)) // all of it, before it reads
+	s.write(t, vt+oru("1")+strings.Repeat("A", 32<<20)) // all of it, before it reads
 	a := s.answer(t)
 	if a.Code != "AR" || a.MessageControlID != "1" || a.Errors[0].Code != "207" {
 		t.Errorf("%+v", a)
