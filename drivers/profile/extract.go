@@ -483,18 +483,15 @@ func (x *extractor) newResult(code, value string) record.Result {
 	return r
 }
 
-// flag carries the abnormal flags: as sent, or by the profile where it declares
-// what one means in HL7 table 0078.
+// flag carries the abnormal flags, several separated by ~ as in OBX-8: as sent, or
+// by the profile where it declares what one means in HL7 table 0078.
 func (x *extractor) flag(r *record.Result) {
-	r.Flag = x.in.trimmed(x.p.f.Parts.Flag)
-	if len(x.p.f.Flag) == 0 || r.Flag == "" {
-		return
-	}
 	var flags []string
 	for _, sent := range x.in.repeats(x.p.f.Parts.Flag) {
-		m, known := x.find(x.p.f.Flag, strings.TrimSpace(sent))
+		sent = strings.TrimSpace(sent)
+		m, known := x.find(x.p.f.Flag, sent)
 		if !known {
-			m.Means = strings.TrimSpace(sent)
+			m.Means = sent
 		}
 		if m.Means != "" {
 			flags = append(flags, m.Means)

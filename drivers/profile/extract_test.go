@@ -158,6 +158,27 @@ func TestCommentsStayWithTheirRecord(t *testing.T) {
 	}
 }
 
+// TestSeveralFlags: they are repetitions in LIS02 and in HL7; those that a profile
+// explains become comments.
+func TestSeveralFlags(t *testing.T) {
+	e := extract(t, "generic-astm", header, "P|1", "O|1|S1", `R|1|^^^X|5|||A\H`, "L|1")
+	if got := e.Reports[0].Results[0].Flag; got != "A~H" {
+		t.Errorf("%q", got)
+	}
+	e = extract(t, "sysmex-xn-l", `H|\^&|||XN-350^1^2`, "P|1", "O|1||^^S1^B", `R|1|^^^^WBC^1|5|||W\HH`, "L|1")
+	if r := e.Reports[0].Results[0]; r.Flag != "HH" || len(r.Comments) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestUNICODEIsUTF8: what the BC-5380 calls UNICODE in MSH-18.
+func TestUNICODEIsUTF8(t *testing.T) {
+	e := extract(t, "mindray-bc-5380", `MSH|^~\&|BC-5380|Mindray|||20260114||ORU^R01|1|P|2.3.1||||||UNICODE`, "PID|1||7||Đỗ^Bình", "OBR|1||S1", "OBX|1|NM|6690-2^WBC^LN||5.1|10*9/L|||||F")
+	if got := e.Reports[0].Patient.Name; got != (record.Name{Family: "Đỗ", Given: "Bình"}) || len(e.Problems) > 0 {
+		t.Errorf("%+v, problems %q", got, e.Problems)
+	}
+}
+
 func TestPatientWithoutAPersonIsNone(t *testing.T) {
 	e := extract(t, "generic-astm", header, "P|1|||||||U", "O|1|S1", "R|1|^^^X|1", "L|1")
 	if e.Reports[0].Patient != nil {

@@ -150,3 +150,41 @@ func steps(t *testing.T, name string) []transcript.Step {
 	}
 	return all
 }
+
+// TestMessagesCutAnywhereAreRead: a message of every transcript, cut at every byte,
+// is read by every profile of its protocol or refused; it never panics.
+func TestMessagesCutAnywhereAreRead(t *testing.T) {
+	all, err := profile.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range profile.IDs(all) {
+		names, err := fs.Glob(profiles.Files, id+"/transcripts/*.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			for _, message := range messages(t, all[id], name) {
+				whole, err := all[id].Extract(message, zone)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				for n := range message {
+					e, err := all[id].Extract(message[:n:n], zone)
+					if err == nil && accounted(e) > accounted(whole) {
+						t.Fatalf("%s cut at %d has more result records than the whole", name, n)
+					}
+				}
+			}
+		}
+	}
+}
+
+// accounted is how many result records are delivered or counted.
+func accounted(e profile.Extraction) int {
+	n := e.Results()
+	for _, ignored := range e.Ignored {
+		n += ignored
+	}
+	return n
+}
