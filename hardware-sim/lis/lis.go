@@ -222,7 +222,8 @@ func (l *LIS) ack(msh wire.Segment, code, id string) []byte {
 // contract of the gateway. A message that is no result has no kind.
 func read(segments []wire.Segment, zone *time.Location) truth.Delivery {
 	msh, obr, spm := wire.First(segments, "MSH"), wire.First(segments, "OBR"), wire.First(segments, "SPM")
-	if msh.Component(9, 1) != "ORU" || obr == nil || spm == nil && obr.Field(3) == "" {
+	vitals := strings.Contains(msh.Field(21), "PCD")
+	if msh.Component(9, 1) != "ORU" || obr == nil || vitals {
 		return truth.Delivery{}
 	}
 	d := truth.Delivery{Kind: truth.ORU, Key: obr.Component(3, 1), Patient: patient(wire.First(segments, "PID"))}

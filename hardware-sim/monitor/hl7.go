@@ -57,7 +57,7 @@ type Monitor struct {
 	mu      sync.Mutex
 	sent    int
 	cuts    int
-	cut     func()
+	faults  Faults
 	stopped bool
 }
 
@@ -71,14 +71,28 @@ func (m *Monitor) Stop() {
 	m.stopped = true
 }
 
-// Cut breaks the line, once. The monitor connects again.
-func (m *Monitor) Cut() {
+// Faults of a monitor.
+type Faults struct {
+	CutLine int `toml:"cut_line"` // the line breaks after the next message was sent
+}
+
+// Inject adds faults to those that are still due.
+func (m *Monitor) Inject(f Faults) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.cut != nil {
-		m.cuts++
-		m.cut()
+	m.faults.CutLine += f.CutLine
+}
+
+// cut reports whether the line is to be cut now, and counts it.
+func (m *Monitor) cut() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.faults.CutLine == 0 {
+		return false
 	}
+	m.faults.CutLine--
+	m.cuts++
+	return true
 }
 
 // Sent is the number of messages that were acknowledged.
@@ -134,9 +148,6 @@ type message struct {
 func (m *Monitor) converse(ctx context.Context, c net.Conn, number *int, pending **message) error {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	m.mu.Lock()
-	m.cut = func() { c.Close() }
-	m.mu.Unlock()
 	in := bufio.NewReader(c)
 	tick := time.NewTicker(m.o.Every)
 	defer tick.Stop()
@@ -150,7 +161,7 @@ func (m *Monitor) converse(ctx context.Context, c net.Conn, number *int, pending
 			*number++
 			*pending = &p
 		}
-		if err := exchange(c, in, **pending); err != nil {
+		if err := m.exchange(c, in, **pending); err != nil {
 			return err
 		}
 		m.o.acknowledge((*pending).items)
@@ -168,12 +179,15 @@ func (m *Monitor) converse(ctx context.Context, c net.Conn, number *int, pending
 
 // exchange sends a message once and awaits its answer; whatever else happens
 // breaks the line.
-func exchange(c net.Conn, in *bufio.Reader, p message) error {
+func (m *Monitor) exchange(c net.Conn, in *bufio.Reader, p message) error {
 	if err := c.SetDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
 	}
 	if _, err := c.Write(wire.Block(p.bytes)); err != nil {
 		return err
+	}
+	if m.cut() {
+		return errors.New("cut by the simulator")
 	}
 	for {
 		block, err := wire.ReadBlock(in)

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,7 +162,7 @@ func TestTheOximeterWritesALineASecond(t *testing.T) {
 		if err := NewOximeter(o).Run(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.SplitAfter(b.String(), "\n")
+		lines := strings.SplitAfter(strings.TrimPrefix(b.String(), "\r\n"), "\n")
 		if len(lines) != 5 || lines[4] != "" {
 			t.Fatalf("%q", lines)
 		}
@@ -194,30 +193,22 @@ func TestALineThatNobodyReadsIsNotHandedOver(t *testing.T) {
 	})
 }
 
-func TestAPTYIsReadAsItIsWritten(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "oximeter")
-	p, err := OpenPTY(path)
-	if err != nil {
-		t.Skip("no pseudo terminals here: ", err)
-	}
-	defer p.Close()
-	if p.Taken() {
-		t.Error("nobody reads, and nothing is unread")
-	}
-	other, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	r := bufio.NewReader(other)
-	if s, err := r.ReadString('\n'); s != "\r\n" || err != nil {
-		t.Fatalf("%q %v", s, err)
-	}
-	if !p.Taken() {
-		t.Error("all is read")
-	}
-	p.Write([]byte("SPO2=098%\r\n"))
-	if s, err := r.ReadString('\n'); s != "SPO2=098%\r\n" || err != nil {
-		t.Errorf("%q %v", s, err)
-	}
+func TestACutLineRepeatsTheMessageUnderItsControlID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := truth.New(nil, time.Now)
+		m := New(options(log, 2))
+		m.Inject(Faults{CutLine: 1})
+		var got []string
+		var all sync.WaitGroup
+		m.Run(t.Context(), func(context.Context) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			all.Wait()
+			all.Go(func() { gateway(theirs, nil, &got); theirs.Close() })
+			return ours, nil
+		})
+		all.Wait()
+		if len(got) != 3 || got[0] != got[1] || m.Counters()["line cut"] != 1 {
+			t.Errorf("%d messages, %v", len(got), m.Counters())
+		}
+	})
 }

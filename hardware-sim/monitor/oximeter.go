@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"nhip/hardware-sim/truth"
-	"nhip/hardware-sim/wire"
 )
 
 // oximetry is what the oximeter measures, in the order of its line.
@@ -63,11 +62,19 @@ type SerialLine interface {
 func (x *Oximeter) Run(ctx context.Context, line SerialLine) error {
 	stop := context.AfterFunc(ctx, func() { line.Close() })
 	defer stop()
+	if _, err := line.Write([]byte("\r\n")); err != nil { // shows whether somebody reads
+		return err
+	}
 	var last time.Time
 	var written []truth.Item
 	tick := time.NewTicker(x.o.Every)
 	defer tick.Stop()
 	for number := 1; ; {
+		select { // a line that was just written does not show as unread at once
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 		if line.Taken() {
 			x.o.acknowledge(written)
 			written = nil
@@ -84,11 +91,6 @@ func (x *Oximeter) Run(ctx context.Context, line SerialLine) error {
 				last, written = at, items
 				number++
 			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
 		}
 	}
 }
@@ -131,17 +133,3 @@ type Unread struct{ io.WriteCloser }
 
 // Taken reports true.
 func (Unread) Taken() bool { return true }
-
-// Wait returns a line of ctx that is not yet open: it calls open until it
-// succeeds.
-func Wait(ctx context.Context, open func(context.Context) (SerialLine, error)) (SerialLine, error) {
-	for {
-		line, err := open(ctx)
-		if err == nil {
-			return line, nil
-		}
-		if !wire.Wait(ctx, redial) {
-			return nil, ctx.Err()
-		}
-	}
-}

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	vt = 0x0B
-	fs = 0x1C
-	cr = 0x0D
+	vt        = 0x0B
+	separator = 0x1C
+	cr        = 0x0D
 )
 
 // MaxBlock is the largest MLLP block that is read.
@@ -37,7 +37,7 @@ func ReadBlock(r *bufio.Reader) ([]byte, error) {
 	}
 	var message []byte
 	for {
-		part, err := r.ReadSlice(fs)
+		part, err := r.ReadSlice(separator)
 		message = append(message, part...)
 		if len(message) > MaxBlock {
 			return nil, fmt.Errorf("%w: over %d bytes", ErrBlock, MaxBlock)
@@ -60,7 +60,7 @@ func ReadBlock(r *bufio.Reader) ([]byte, error) {
 	if end != cr {
 		return nil, fmt.Errorf("%w: FS is followed by %#02x", ErrBlock, end)
 	}
-	return bytes.TrimSuffix(message, []byte{fs}), nil
+	return bytes.TrimSuffix(message, []byte{separator}), nil
 }
 
 // Block is the message in its MLLP block.
@@ -68,5 +68,5 @@ func Block(message []byte) []byte {
 	b := make([]byte, 0, len(message)+3)
 	b = append(b, vt)
 	b = append(b, message...)
-	return append(b, fs, cr)
+	return append(b, separator, cr)
 }

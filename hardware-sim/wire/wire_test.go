@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +123,49 @@ func TestAServiceThatIsDownRefusesAndComesBackOnItsAddress(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAPTYIsReadAsItIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "oximeter")
+	p, err := OpenPTY(path)
+	if err != nil {
+		t.Skip("no pseudo terminals here: ", err)
+	}
+	defer p.Close()
+	p.Write([]byte("\r\n"))
+	until(t, "nobody reads, and nothing is unread", func() bool { return !p.Taken() })
+	other, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	r := bufio.NewReader(other)
+	if s, err := r.ReadString('\n'); s != "\r\n" || err != nil {
+		t.Fatalf("%q %v", s, err)
+	}
+	until(t, "all is read, and something is unread", p.Taken)
+	p.Write([]byte("SPO2=098%\r\n"))
+	if s, err := r.ReadString('\n'); s != "SPO2=098%\r\n" || err != nil {
+		t.Errorf("%q %v", s, err)
+	}
+	other.Write([]byte{0x06})
+	p.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := p.Read(make([]byte, 8)); n != 1 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	p.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if _, err := p.Read(make([]byte, 8)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a read that times out: %v", err)
+	}
+}
+
+// until polls: the kernel moves the bytes of a pty in its own time.
+func until(t *testing.T, otherwise string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !done(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal(otherwise)
+		}
 	}
 }

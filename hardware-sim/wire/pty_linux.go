@@ -1,9 +1,10 @@
-package monitor
+package wire
 
 import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -23,13 +24,29 @@ func OpenPTY(path string) (*PTY, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PTY{Path: path, master: master, slave: slave}
-	if err := p.prepare(); err != nil {
-		master.Close()
+	defer master.Close()
+	p := &PTY{Path: path, slave: slave}
+	if p.master, err = pollable(master); err == nil {
+		err = p.prepare()
+	}
+	if err != nil {
 		slave.Close()
 		return nil, fmt.Errorf("pty %s: %w", path, err)
 	}
 	return p, nil
+}
+
+// pollable is the same file, not blocking, so that it has deadlines.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func (p *PTY) prepare() error {
@@ -47,8 +64,7 @@ func (p *PTY) prepare() error {
 	if err := os.Symlink(p.slave.Name(), p.Path); err != nil {
 		return err
 	}
-	_, err := p.master.Write([]byte("\r\n")) // shows whether somebody reads
-	return err
+	return nil
 }
 
 // raw switches off echo and every translation.
@@ -60,6 +76,15 @@ func raw(fd int) error {
 	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
 	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
+
+// Read reads what the gateway writes.
+func (p *PTY) Read(b []byte) (int, error) { return p.master.Read(b) }
+
+// SetReadDeadline frees a blocked Read.
+func (p *PTY) SetReadDeadline(t time.Time) error { return p.master.SetReadDeadline(t) }
+
+// SetWriteDeadline frees a blocked Write.
+func (p *PTY) SetWriteDeadline(t time.Time) error { return p.master.SetWriteDeadline(t) }
 
 // Write writes to the line.
 func (p *PTY) Write(b []byte) (int, error) { return p.master.Write(b) }
