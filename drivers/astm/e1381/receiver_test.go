@@ -380,3 +380,33 @@ func TestStoredMessagesKeepTheirBytes(t *testing.T) {
 		t.Errorf("frames %d, %d", kept[1].Frames, kept[2].Frames)
 	}
 }
+
+// A Store that was given up may still be under way: its bytes stay as they are.
+func TestMessagesOfAFailedStoreKeepTheirBytes(t *testing.T) {
+	r := e1381.NewReceiver(0, 0)
+	var failed []e1381.Message
+	feed := func(b []byte) {
+		for len(b) > 0 {
+			n, actions := r.Receive(b)
+			b = b[n:]
+			for _, a := range actions {
+				if s, ok := a.(e1381.Store); ok {
+					failed = s.Messages
+					r.StoreFailed()
+					break
+				}
+			}
+		}
+	}
+	feed([]byte(enq))
+	record := "C|1|" + strings.Repeat("x", 100) + "\r"
+	feed(frame(1, head, etx))
+	feed(frame(2, record, etx))
+	feed(frame(3, "P|1\r", etx)) // from here on there is room behind it in memory
+	feed(frame(4, last, etx))
+	kept := failed[0].Records
+	feed(frame(4, "P|22\r", etx))
+	if string(kept) != head+record+"P|1\r"+last {
+		t.Errorf("%q", kept)
+	}
+}

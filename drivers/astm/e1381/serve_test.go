@@ -24,6 +24,7 @@ type journal struct {
 	events []string
 	store  func(context.Context) error // nil: succeeds
 	kept   error                       // of Incomplete and Ended
+	end    chan bool                   // told of Ended
 }
 
 func (j *journal) Store(ctx context.Context, messages []e1381.Message) error {
@@ -40,12 +41,18 @@ func (j *journal) Store(ctx context.Context, messages []e1381.Message) error {
 }
 
 func (j *journal) Incomplete(ctx context.Context, m e1381.Message, reason string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	j.events = append(j.events, "incomplete "+string(m.Records)+": "+reason)
-	return errors.Join(ctx.Err(), j.kept)
+	return j.kept
 }
 
 func (j *journal) Ended(ctx context.Context) error {
 	j.events = append(j.events, "ended")
+	if j.end != nil {
+		j.end <- true
+	}
 	return j.kept
 }
 
@@ -249,11 +256,11 @@ func TestOldConnectionGivesWayAfterEOT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results := make(chan error, 10)
+	results, end := make(chan error, 10), make(chan bool, 10)
 	done := make(chan error)
 	go func() {
 		done <- p.Serve(ctx, func(ctx context.Context, c port.Conn) error {
-			err := e1381.Serve(ctx, c, e1381.ServeOptions{Handler: &journal{}})
+			err := e1381.Serve(ctx, c, e1381.ServeOptions{Handler: &journal{end: end}})
 			results <- err
 			return err
 		})
@@ -272,11 +279,13 @@ func TestOldConnectionGivesWayAfterEOT(t *testing.T) {
 	anew.say(enq, ack)
 	busy.say(whole(1), ack) // still in its session
 	busy.say(eot, "")
+	<-end
 	if err := <-results; err != e1381.ErrSuperseded {
 		t.Error(err)
 	}
 	anew.say(whole(1), ack)
 	anew.say(eot, "")
+	<-end
 	third := connect() // the second is idle: it gives way as soon as the third speaks
 	third.say(enq, ack)
 	if err := <-results; err != e1381.ErrSuperseded {
@@ -438,6 +447,26 @@ func TestTransmitTellsWhoHasTheLine(t *testing.T) {
 		if err := e1381.Transmit(t.Context(), port.FromNet(host), e1381.Computer, nil); err == nil {
 			t.Error("sent over a closed line")
 		}
+	})
+}
+
+// A late ACK of the session before is not the answer to ENQ.
+func TestTransmitDropsWhatIsStillOnTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		device, host := buffered()
+		device.Write([]byte(ack + ack))
+		err := e1381.Transmit(t.Context(), port.FromNet(host), e1381.Computer, []e1381.Frame{{Text: []byte("H"), End: etx}})
+		if err == nil || err.Error() != "e1381: no answer to ENQ for 15 s (0 frames were acknowledged)" {
+			t.Error(err)
+		}
+		device.Write([]byte(ack + enq + "x"))
+		err = e1381.Transmit(t.Context(), port.FromNet(host), e1381.Computer, nil)
+		var yielded *e1381.YieldedError
+		if !errors.As(err, &yielded) || string(yielded.Unread) != enq+"x" {
+			t.Error(err)
+		}
+		device.Close()
+		host.Close()
 	})
 }
 
