@@ -109,8 +109,13 @@ var ErrSilent = errors.New("monitor: the device is silent")
 // not, in order; a device on a serial port cannot be answered, so that an error
 // of handle only ends the connection.
 func Serve(ctx context.Context, c Conn, l *Lines, silence time.Duration, handle func(context.Context, Line) error) error {
-	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)); close(woken) })
+	defer func() {
+		if !stop() {
+			<-woken
+		}
+	}()
 	buffer := make([]byte, 1024)
 	for {
 		if silence > 0 {

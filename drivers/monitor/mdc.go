@@ -99,7 +99,6 @@ func partition(code int) int { return code >> 16 }
 
 const (
 	partitionObject  = 1 // object infrastructure, devices
-	partitionVital   = 2
 	partitionEvent   = 3
 	partitionDevice  = 8 // device specialisations
 	privatePartition = 1024
@@ -119,7 +118,7 @@ func number(id, system string) int {
 		return int(p)<<16 | int(t)
 	case system == "MDC" || system == "":
 		n, err := strconv.ParseUint(id, 10, 32)
-		if err != nil || partition(int(n)) >= privatePartition {
+		if err != nil || n < 1<<16 || partition(int(n)) >= privatePartition {
 			return 0
 		}
 		return int(n)

@@ -66,7 +66,7 @@ func isTraining(processing string) bool { return processing == "T" || processing
 
 // location is PV1-3.1 to 3.3, point of care, room and bed.
 func location(m *hl7.Message) string {
-	parts := []string{m.Get("PV1-3.1"), m.Get("PV1-3.2"), m.Get("PV1-3.3")}
+	parts := []string{m.Get("PV1-3.1.1"), m.Get("PV1-3.2.1"), m.Get("PV1-3.3.1")}
 	return strings.Trim(strings.Join(parts, "^"), "^")
 }
 
@@ -133,7 +133,7 @@ func (g group) notNumeric(s hl7.Segment, id coded, code int) string {
 	case kind == "NA" || kind == "MA":
 		return "waveform"
 	case strings.HasPrefix(id.text, "MDC_ATTR_"), strings.HasPrefix(id.text, "MDC_DEV_"),
-		partition(n) == partitionObject, partition(n) == partitionDevice:
+		id.system != "" && (partition(n) == partitionObject || partition(n) == partitionDevice):
 		return "device attribute"
 	case strings.Contains(id.system, "ALERT"), strings.HasPrefix(id.text, "MDC_EVT_"), id.system != "" && partition(n) == partitionEvent:
 		return "alert"
@@ -143,8 +143,8 @@ func (g group) notNumeric(s hl7.Segment, id coded, code int) string {
 		return "containment"
 	case kind == "", kind == "ST", kind == "TX":
 		// Text may say anything, the name of a patient too. It is a reading where
-		// its code is one that we know, or it has a number of the nomenclature.
-		if code != 0 {
+		// its code is one that we know.
+		if _, ok := terms[code]; ok {
 			return ""
 		}
 		return "text"

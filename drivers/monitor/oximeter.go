@@ -68,6 +68,7 @@ func reading(s Source, at record.Time, columns ...column) (Reading, LineKind) {
 var (
 	masimoStart = regexp.MustCompile(`^(\d\d/\d\d/\d\d \d\d:\d\d:\d\d)((?: +[A-Z0-9]+=[^ ]*)+) *$`)
 	masimoField = regexp.MustCompile(`([A-Z0-9]+)=([^ ]*)`)
+	masimoValue = regexp.MustCompile(`^(\d{3}|-+)$`) // of SPO2 and BPM: a digit that was lost shows
 )
 
 // masimoColumns are the fields of ASCII 1 in the order in which they are
@@ -80,8 +81,8 @@ var masimoColumns = []struct {
 	{"SPO2", true, saturation},
 	{"BPM", false, pulse},
 	{"PI", true, quantity{code: codePerfusion, ucum: "%", unit: "%"}},
-	{"SPCO", true, quantity{name: "SPCO", ucum: "%", unit: "%", max: 0}},
-	{"SPMET", true, quantity{name: "SPMET", ucum: "%", unit: "%", max: 0}},
+	{"SPCO", true, quantity{name: "SPCO", ucum: "%", unit: "%"}},
+	{"SPMET", true, quantity{name: "SPMET", ucum: "%", unit: "%"}},
 	{"PVI", false, quantity{name: "PVI"}},
 }
 
@@ -115,6 +116,9 @@ func parseMasimo(text string, s Source) (Reading, LineKind) {
 			if value, ok = strings.CutSuffix(value, "%"); !ok {
 				return Reading{}, LineUnreadable
 			}
+		}
+		if c.max > 0 && !masimoValue.MatchString(value) {
+			return Reading{}, LineUnreadable
 		}
 		columns = append(columns, column{c.quantity, value})
 	}
@@ -167,7 +171,7 @@ func parseNellcor(text string, s Source) (Reading, LineKind) {
 }
 
 var (
-	noninLine   = regexp.MustCompile(`^ *(?:\d\d:\d\d:\d\d +)?SPO2=(\d{1,3}|---) +HR=(\d{1,3}|---) *[FB]?[ *]*$`)
+	noninLine   = regexp.MustCompile(`^ *(?:\d\d:\d\d:\d\d +)?SPO2=( {0,2}\d{1,3}|---) +HR=( {0,2}\d{1,3}|---) *[FB]?[ *]*$`)
 	noninHeader = regexp.MustCompile(`(?i)nonin|avant|format|time|date`)
 )
 
@@ -178,6 +182,9 @@ func parseNonin(text string, s Source) (Reading, LineKind) {
 		if noninHeader.MatchString(text) {
 			return Reading{}, LineHeader
 		}
+		return Reading{}, LineUnreadable
+	}
+	if len(m[1]) != 3 || len(m[2]) != 3 { // a digit was lost
 		return Reading{}, LineUnreadable
 	}
 	return reading(s, record.Time{}, column{saturation, m[1]}, column{pulse, m[2]})

@@ -42,7 +42,9 @@ func isNumber(s string) bool {
 	if len(s) > maxValue {
 		return false
 	}
-	s = strings.TrimLeft(s, "+-")
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		s = s[1:]
+	}
 	whole, fraction, point := strings.Cut(s, ".")
 	if point && fraction == "" {
 		return false
