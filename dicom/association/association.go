@@ -46,10 +46,11 @@ const (
 
 // Timeouts are the timers of an association. Zero means the default.
 type Timeouts struct {
-	ARTIM time.Duration // from connecting to the whole A-ASSOCIATE-RQ, for the answer to ours, and for the peer to close; 10 s
-	PDU   time.Duration // from the first byte of a PDU to its last, and for sending one; 30 s
-	DIMSE time.Duration // between two PDUs of one message, and for a response; 60 s
-	Idle  time.Duration // between two messages; 5 min
+	ARTIM    time.Duration // from connecting to the whole A-ASSOCIATE-RQ, for the answer to ours, and for the peer to close; 10 s
+	PDU      time.Duration // from the first byte of a PDU to its last, and for sending one; 30 s
+	DIMSE    time.Duration // between two PDUs of one message; 60 s
+	Response time.Duration // from our request to the first PDU of its response; 2 min
+	Idle     time.Duration // between two messages; 5 min
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -61,6 +62,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	set(&t.ARTIM, 10*time.Second)
 	set(&t.PDU, 30*time.Second)
 	set(&t.DIMSE, time.Minute)
+	set(&t.Response, 2*time.Minute)
 	set(&t.Idle, 5*time.Minute)
 	return t
 }
@@ -96,9 +98,6 @@ type Association struct {
 	lastID    uint16
 	err       error // why the association ended
 }
-
-// Contexts returns the accepted presentation contexts by ID.
-func (a *Association) Contexts() map[byte]Context { return a.contexts }
 
 // An AbortedError says that the association ended before its release.
 type AbortedError struct {
@@ -243,7 +242,9 @@ func (a *Association) await(ctx context.Context) (done func()) {
 	})
 	a.in.ctx, a.cut = ctx, cut
 	return func() {
-		stop()
+		if !stop() {
+			<-cut
+		}
 		a.in.ctx, a.cut = outer, outerCut
 	}
 }

@@ -693,7 +693,26 @@ func TestNoAnswerToOurProposal(t *testing.T) {
 	})
 }
 
-func TestNoResponseToOurRequest(t *testing.T) {
+func TestNoResponseIsATimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := establish(t, ctContexts, func(p peer) {
+			p.accept(ul.ContextAccepted, 0)
+			p.pdu()
+			p.pdu()
+			p.expect(ul.Abort{Source: ul.AbortByUser})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		var late *association.TimeoutError
+		if _, err := store.Send(t.Context(), a, ctObject("x")); !errors.As(err, &late) || time.Since(begun) != 2*time.Minute {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+	})
+}
+
+func TestPeerThatClosesInsteadOfAnswering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, err := establish(t, ctContexts, func(p peer) {
 			p.accept(ul.ContextAccepted, 0)

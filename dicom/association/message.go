@@ -91,15 +91,8 @@ type DataSet struct {
 	fragment []byte
 	last     bool
 	empty    int
-	n        int64
 	err      error
 }
-
-// N returns how many bytes of the data set were read.
-func (d *DataSet) N() int64 { return d.n }
-
-// Complete reports whether the data set was read to its end.
-func (d *DataSet) Complete() bool { return d.err == io.EOF }
 
 // Read implements io.Reader.
 func (d *DataSet) Read(b []byte) (int, error) {
@@ -111,26 +104,24 @@ func (d *DataSet) Read(b []byte) (int, error) {
 	}
 	n := copy(b, d.fragment)
 	d.fragment = d.fragment[n:]
-	d.n += int64(n)
 	return n, nil
 }
 
 // WriteTo implements io.WriterTo: the fragments go to w out of the buffer into
 // which they were received.
-func (d *DataSet) WriteTo(w io.Writer) (int64, error) {
-	start := d.n
+func (d *DataSet) WriteTo(w io.Writer) (written int64, err error) {
 	for d.fill() {
 		n, err := w.Write(d.fragment)
 		d.fragment = d.fragment[n:]
-		d.n += int64(n)
+		written += int64(n)
 		if err != nil {
-			return d.n - start, err
+			return written, err
 		}
 	}
 	if d.err == io.EOF {
-		return d.n - start, nil
+		return written, nil
 	}
-	return d.n - start, d.err
+	return written, d.err
 }
 
 // fill makes d.fragment hold at least a byte, or sets d.err.
@@ -273,7 +264,7 @@ func (a *Association) Request(ctx context.Context, contextID byte, c dimse.Comma
 		return dimse.Command{}, err
 	}
 	defer a.await(ctx)()
-	m, err := a.receive(a.timeouts.DIMSE, "the "+c.Field.ResponseTo().String())
+	m, err := a.receive(a.timeouts.Response, "the "+c.Field.ResponseTo().String())
 	if err != nil {
 		return dimse.Command{}, err
 	}
