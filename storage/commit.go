@@ -101,7 +101,8 @@ type committer struct {
 	counters map[string]*counter
 	marks    *highwater
 
-	held *request // taken from the line, did not fit into the last group
+	held   *request  // taken from the line, did not fit into the last group
+	synced time.Time // when the high-water mark was last brought to the disk
 }
 
 // run commits group after group until the store is closed or has failed.
@@ -407,6 +408,19 @@ func (c *committer) mark(g *group) {
 	}
 	if err != nil {
 		c.s.alarm("the high-water mark cannot be written: "+reason(err), "highwater")
+	}
+	if g.at.Sub(c.synced) >= markInterval {
+		c.synced = g.at
+		c.s.behind.Go(c.syncMark)
+	}
+}
+
+// markInterval is about how old the mark on the disk may be after a power cut.
+const markInterval = time.Second
+
+func (c *committer) syncMark() {
+	if err := c.marks.file.Sync(); err != nil {
+		c.s.fail("an fsync of the high-water mark failed", err)
 	}
 }
 

@@ -310,8 +310,7 @@ func (s *Store) start(l *loader, background context.Context) error {
 	for name, n := range c.counters {
 		s.counters[name] = n.value
 	}
-	s.verify.Add(1)
-	go s.tablesLater(background)
+	s.behind.Go(func() { s.verifyTables(background, s.later) })
 	if s.o.ReadOnly {
 		close(s.done)
 		return nil

@@ -44,8 +44,8 @@ type Store struct {
 	failed   chan struct{}
 	failOnce sync.Once
 	work     *committer
-	later    []string // tables to verify after Open
-	verify   sync.WaitGroup
+	later    []string       // tables to verify after Open
+	behind   sync.WaitGroup // what goes on beside the committer
 	stop     context.CancelFunc
 
 	life   sync.RWMutex // held for reading by every read, for writing by Close
@@ -123,7 +123,7 @@ func (s *Store) close() error {
 	s.stop()
 	close(s.closing)
 	<-s.done
-	s.verify.Wait()
+	s.behind.Wait()
 	s.life.Lock()
 	s.closed = true
 	s.life.Unlock()

@@ -27,8 +27,8 @@ import (
 const foreground = 64 << 20
 
 // tablesAtOpen verifies the tables before Badger sees them: the newest first,
-// as far as the time of a start allows. The rest is left to tablesLater, except
-// the index of each table, without which Badger does not open.
+// as far as the time of a start allows. The rest is left for later, except the
+// index of each table, without which Badger does not open.
 func (s *Store) tablesAtOpen(ctx context.Context, dir string) error {
 	paths, err := s.manifest(dir)
 	if err != nil {
@@ -92,12 +92,6 @@ func (s *Store) manifest(dir string) (paths []string, err error) {
 		paths = append(paths, filepath.Join(dir, table.IDToFilename(id)))
 	}
 	return paths, nil
-}
-
-// tablesLater verifies what tablesAtOpen left.
-func (s *Store) tablesLater(ctx context.Context) {
-	defer s.verify.Done()
-	_ = s.verifyTables(ctx, s.later)
 }
 
 // verifyTables verifies tables of the open store. One that is compacted away

@@ -218,16 +218,16 @@ func (c *child) kill(t *testing.T) {
 }
 
 func TestKilledStoreHasAllThatWasAcknowledged(t *testing.T) {
-	kills := 30
+	kills, longest := 30, 250
 	if soak() {
-		kills = 200
+		kills, longest = 200, 1200
 	}
 	dir := t.TempDir()
 	acknowledged := map[string]uint64{}
 	for range kills {
 		c := start(t, dir, acknowledged, 0)
 		// The moment of the kill is the one thing here that has to be random.
-		time.Sleep(time.Duration(5+rand.IntN(250)) * time.Millisecond)
+		time.Sleep(time.Duration(5+rand.IntN(longest)) * time.Millisecond)
 		c.kill(t)
 	}
 	s := open(t, storage.Options{Dir: dir})
