@@ -49,7 +49,7 @@ type Connection struct {
 	// Observe reads what a monitor sent.
 	Observe func(body []byte, received time.Time) ([]record.Observation, error)
 	// Render makes a message of observations, for destinations of kind HL7.
-	Render func(obs []record.Observation, ends lis.Ends, controlID string, received time.Time) ([]byte, error)
+	Render func(body []byte, obs []record.Observation, ends lis.Ends, controlID string, received time.Time) ([]byte, error)
 }
 
 // Site names the gateway in what it sends.
@@ -273,7 +273,7 @@ func (r *reader) observations(o *outcome, c Connection, e intake.Entry, body []b
 	}
 	for _, d := range to {
 		id := r.series.Take()
-		b, err := c.Render(obs, r.ends(d), id, e.At)
+		b, err := c.Render(body, obs, r.ends(d), id, e.At)
 		if err != nil {
 			o.hold("observations", err.Error())
 			continue

@@ -84,7 +84,7 @@ func observe(body []byte, _ time.Time) ([]record.Observation, error) {
 	return []record.Observation{{Value: string(body)}}, nil
 }
 
-func render(obs []record.Observation, _ lis.Ends, id string, _ time.Time) ([]byte, error) {
+func render(_ []byte, obs []record.Observation, _ lis.Ends, id string, _ time.Time) ([]byte, error) {
 	return []byte(id + obs[0].Value), nil
 }
 

@@ -103,7 +103,7 @@ func ORU(r record.Report, ends Ends, controlID string, now time.Time, resend boo
 func (w *writer) result(n int, r record.Report, x record.Result, ends Ends) {
 	w.segment("OBX")
 	w.set("1", fmt.Sprint(n))
-	w.set("2", valueType(x.Value))
+	w.set("2", ValueType(x.Value))
 	w.set("3.1", x.Code)
 	w.set("3.2", x.Text)
 	w.set("3.3", "99"+strings.ToUpper(r.Device.Profile))
@@ -118,7 +118,9 @@ func (w *writer) result(n int, r record.Report, x record.Result, ends Ends) {
 		w.set("6.6", "UCUM")
 	}
 	w.set("7", x.Range)
-	w.set("8", x.Flag)
+	for i, f := range strings.Split(x.Flag, "~") { // the repetitions of OBX-8
+		w.set(fmt.Sprintf("8[%d]", i+1), f)
+	}
 	w.set("11", x.Status)
 	w.set("14", deviceTime(x.Observed))
 	w.set("15.1", ends.SendingFacility)
@@ -165,9 +167,9 @@ func (w *writer) set(path, value string) {
 	w.err = w.s.Set(path, value)
 }
 
-// valueType is OBX-2: NM only where the text is a plain decimal number, HL7
+// ValueType is OBX-2: NM only where the text is a plain decimal number, HL7
 // v2.5.1 section 2A.46, so that no receiver reads more into it.
-func valueType(v string) string {
+func ValueType(v string) string {
 	digits := strings.TrimPrefix(strings.TrimPrefix(v, "-"), "+")
 	whole, fraction, point := strings.Cut(digits, ".")
 	if whole == "" || strings.Trim(whole, "0123456789") != "" || point && (fraction == "" || strings.Trim(fraction, "0123456789") != "") {
@@ -187,7 +189,7 @@ func reportStatus(results []record.Result) string {
 		count[r.Status]++
 	}
 	switch {
-	case len(results) == 0:
+	case count[""] == len(results):
 		return ""
 	case count["X"] == len(results):
 		return "X"

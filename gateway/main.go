@@ -1,0 +1,249 @@
+// Command nhip is the gateway between a hospital's devices and its information
+// systems.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+	_ "time/tzdata" // a spare PC may have no zone data
+
+	"github.com/alecthomas/kong"
+
+	"nhip/drivers/capture"
+	"nhip/drivers/monitor"
+	"nhip/drivers/port"
+	"nhip/drivers/profile"
+	"nhip/gateway/config"
+	"nhip/gateway/run"
+	"nhip/storage"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit statuses.
+const (
+	exitGood       = 0
+	exitBad        = 1
+	exitUnreadable = 2
+	exitStore      = 3 // a commit or fsync failed: start me again
+)
+
+var cli struct {
+	Run     runCommand     `cmd:"" help:"Run the gateway."`
+	Check   checkCommand   `cmd:"" help:"Check a configuration, in words. Exit status 0: good, 1: not."`
+	Decode  decodeCommand  `cmd:"" help:"Decode a capture of an analyser to JSON. Exit status 0: clean, 1: problems, 2: unreadable."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	k := kong.Parse(&cli, kong.Name("nhip"), kong.UsageOnError(),
+		kong.Description("Nhịp: the gateway between a hospital's devices and its information systems."))
+	status, err := k.Selected().Target.Addr().Interface().(command).Run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "nhip:", err)
+	}
+	os.Exit(status)
+}
+
+// A command does its work and says the exit status.
+type command interface{ Run() (int, error) }
+
+type runCommand struct {
+	Config string `help:"Configuration file. Without one the gateway listens on loopback and knows nobody." type:"path" placeholder:"FILE"`
+	Log    string `help:"Log format." enum:"text,json" default:"text"`
+}
+
+func (c *runCommand) Run() (int, error) {
+	var h slog.Handler = slog.NewTextHandler(os.Stderr, nil)
+	if c.Log == "json" {
+		h = slog.NewJSONHandler(os.Stderr, nil)
+	}
+	log := slog.New(h)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(512 << 20)
+	}
+	cfg, ok := load(c.Config, nil)
+	if !ok {
+		return exitBad, errors.New("the configuration has errors: nothing was started")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	g, err := run.Start(ctx, cfg, run.Options{Version: version, Log: log})
+	if err != nil {
+		if errors.Is(err, storage.ErrFailed) {
+			return exitStore, err
+		}
+		return exitBad, err
+	}
+	select {
+	case <-ctx.Done():
+		log.Info("stopping: a signal asked for it")
+	case <-g.Done():
+		err = g.Wait()
+	}
+	closing := g.Close()
+	switch {
+	case g.Failed():
+		return exitStore, run.ErrStore
+	case err != nil:
+		return exitBad, err
+	case closing != nil:
+		return exitBad, closing
+	}
+	return exitGood, nil
+}
+
+type checkCommand struct {
+	Config string `help:"Configuration file." type:"path" required:"" placeholder:"FILE"`
+}
+
+func (c *checkCommand) Run() (int, error) {
+	var running bool
+	queues := func() map[string]int { return nil }
+	if cfg, _ := config.Load(c.Config, config.Env{}); cfg != nil {
+		waiting, isRunning, err := run.Waiting(cfg)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "note: what waits for a removed destination was not checked:", err)
+		}
+		running = isRunning
+		queues = func() map[string]int { return waiting }
+	}
+	cfg, ok := load(c.Config, queues)
+	if cfg != nil && !running {
+		for _, p := range cfg.Probe() {
+			fmt.Fprintln(os.Stderr, p)
+			ok = ok && p.Warning
+		}
+	}
+	if !ok {
+		return exitBad, nil
+	}
+	fmt.Printf("%s is good: %d analysers, %d modalities, %d monitors, %d systems, %d destinations.\n", c.Config,
+		len(cfg.Analysers), len(cfg.Modalities), len(cfg.Monitors), len(cfg.HL7Peers), len(cfg.Destinations))
+	return exitGood, nil
+}
+
+// load reads a configuration and prints what is wrong with it.
+func load(file string, queues func() map[string]int) (*config.Config, bool) {
+	if file == "" {
+		return config.Default(), true
+	}
+	env, err := environment()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return nil, false
+	}
+	env.Queues = queues
+	cfg, problems := config.Load(file, env)
+	for _, p := range problems {
+		fmt.Fprintln(os.Stderr, p)
+	}
+	return cfg, config.Good(problems)
+}
+
+// environment is what the check of a configuration has to know.
+func environment() (config.Env, error) {
+	profiles, err := profile.Builtin()
+	if err != nil {
+		return config.Env{}, err
+	}
+	env := config.Env{Profiles: map[string]string{}, MonitorProfiles: map[string]string{}, ParsePort: func(s string) error {
+		_, err := port.Parse(s)
+		return err
+	}}
+	for id, p := range profiles {
+		env.Profiles[id] = p.Protocol()
+	}
+	for _, p := range monitor.Profiles() {
+		env.MonitorProfiles[p.ID] = "hl7"
+		if p.Protocol == monitor.ProtocolLine {
+			env.MonitorProfiles[p.ID] = "serial"
+		}
+	}
+	return env, nil
+}
+
+type decodeCommand struct {
+	Protocol string `help:"astm, hl7 or auto." enum:"astm,hl7,auto" default:"auto"`
+	Profile  string `help:"Profile ID, or the folder of a profile, to print the mapped results." placeholder:"ID|DIR"`
+	TimeZone string `help:"Zone of the analyser's clock." default:"Asia/Ho_Chi_Minh" placeholder:"ZONE"`
+	File     string `arg:"" help:"The capture; - reads standard input."`
+}
+
+// maxCapture bounds what is read of a capture.
+const maxCapture = 64 << 20
+
+func (c *decodeCommand) Run() (int, error) {
+	var in io.Reader = os.Stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return exitUnreadable, err
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxCapture+1))
+	switch {
+	case err != nil:
+		return exitUnreadable, err
+	case len(b) > maxCapture:
+		return exitUnreadable, fmt.Errorf("the capture is longer than %d bytes", maxCapture)
+	}
+	var p *profile.Profile
+	if c.Profile != "" {
+		if p, err = findProfile(c.Profile); err != nil {
+			return exitUnreadable, err
+		}
+	}
+	zone, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return exitUnreadable, err
+	}
+	out, err := capture.Decode(b, c.Protocol, p, zone)
+	if err != nil {
+		return exitUnreadable, err
+	}
+	e := json.NewEncoder(os.Stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(out); err != nil {
+		return exitUnreadable, err
+	}
+	if len(out.Problems) > 0 {
+		return exitBad, nil
+	}
+	return exitGood, nil
+}
+
+// findProfile takes the ID of a profile that is built in, or a folder.
+func findProfile(name string) (*profile.Profile, error) {
+	builtin, err := profile.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	if p := builtin[name]; p != nil {
+		return p, nil
+	}
+	if st, err := os.Stat(name); err == nil && st.IsDir() {
+		return profile.Load(os.DirFS(name), ".")
+	}
+	return nil, fmt.Errorf("there is no profile %q built in and no such folder; built in are %v", name, profile.IDs(builtin))
+}
+
+type versionCommand struct{}
+
+func (*versionCommand) Run() (int, error) {
+	fmt.Println("nhip", version)
+	return exitGood, nil
+}

@@ -1,0 +1,186 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"nhip/drivers/astm/e1381"
+	"nhip/drivers/port"
+	"nhip/gateway/config"
+	"nhip/gateway/intake"
+	"nhip/gateway/interpret"
+	"nhip/gateway/lis"
+	"nhip/hl7"
+	"nhip/hl7/mllp"
+)
+
+// startAnalysers opens the port of every analyser.
+func (g *Gateway) startAnalysers() {
+	for _, a := range g.cfg.Analysers {
+		link := device{g: g, name: a.Name, kind: interpret.Analyser}
+		handle := func(ctx context.Context, c port.Conn) error {
+			return e1381.Serve(ctx, c, e1381.ServeOptions{
+				Handler: astmHandler{g.in.ASTM(a.Name, c.Peer()), link},
+				Log:     g.log.With("analyser", a.Name),
+			})
+		}
+		if g.profiles[a.Profile].Protocol() == "hl7" {
+			handle = link.mllp
+		}
+		g.openPort("analyser "+a.Name, link, a.Port, a.Address, handle)
+	}
+}
+
+// astmHandler notes what came beside storing it.
+type astmHandler struct {
+	*intake.ASTM
+	link device
+}
+
+func (h astmHandler) Store(ctx context.Context, m []e1381.Message) error {
+	if err := h.ASTM.Store(ctx, m); err != nil {
+		h.link.g.log.Error("not stored, answered NAK", "analyser", h.link.name, "error", err)
+		return err
+	}
+	h.link.g.states.seen(h.link.name, h.link.kind)
+	return nil
+}
+
+func (h astmHandler) Incomplete(ctx context.Context, m e1381.Message, reason string) error {
+	h.link.g.log.Warn("incomplete message held", "analyser", h.link.name, "bytes", len(m.Records), "reason", reason)
+	return h.ASTM.Incomplete(context.WithoutCancel(ctx), m, reason)
+}
+
+// openPort keeps the port of a device open.
+func (g *Gateway) openPort(listener string, d device, text string, allowed []netip.Prefix, handle port.Handler) {
+	a, err := port.Parse(text)
+	if err != nil { // the configuration was checked
+		g.states.failed(listener, err.Error())
+		return
+	}
+	o := port.Options{
+		Log:   g.log.With(d.kind, d.name),
+		State: func(s port.State) { d.state(s, a) },
+	}
+	if len(allowed) > 0 {
+		o.Allow = func(peer netip.Addr) bool {
+			if config.Contains(allowed, peer) {
+				return true
+			}
+			g.strangers.refused(config.Stranger{Kind: d.kind, Device: d.name, Address: peer.String()}, "connect to the port of "+d.name)
+			return false
+		}
+	}
+	g.states.set(d.name, d.kind, "waiting", "")
+	g.keepOpen(listener, func() ([]string, func(context.Context) error, error) {
+		p, err := port.Open(g.ctx, a, o)
+		if err != nil {
+			g.states.set(d.name, d.kind, "failed", listenWords(err))
+			return nil, nil, err
+		}
+		return []string{p.Addr()}, func(ctx context.Context) error { return p.Serve(ctx, handle) }, nil
+	})
+}
+
+// A device is a connection of the configuration that brings something.
+type device struct {
+	g          *Gateway
+	name, kind string
+}
+
+// state notes what became of the port.
+func (d device) state(s port.State, a port.Address) {
+	words := s.Words // of the system or the peer
+	switch {
+	case s.Kind == "connected" && s.Peer != "":
+		words = s.Peer
+	case s.Kind == "absent":
+		words = a.Device()
+	case s.Kind == "listening", s.Kind == "dialling":
+		words = a.HostPort()
+	}
+	d.g.states.set(d.name, d.kind, s.Kind, words)
+	if d.kind == interpret.Monitor {
+		d.g.vitals.connected(d.name, s.Kind == "connected")
+	}
+}
+
+// mllp serves a device that speaks HL7. Who it is follows from the port.
+func (d device) mllp(ctx context.Context, c port.Conn) error {
+	return mllp.Serve(ctx, c, mllp.ServeOptions{
+		MaxFrame: int(d.g.cfg.HL7.MaxMessage),
+		Log:      d.g.log.With(d.kind, d.name),
+		TooLong:  d.g.tooLong,
+		Handler: func(ctx context.Context, frame []byte) ([]byte, error) {
+			return d.g.hl7Message(ctx, d, true, c.Peer(), frame)
+		},
+	})
+}
+
+// hl7Message stores one message of a link and says what it is answered. An
+// acknowledgement is logged and never answered.
+func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer string, frame []byte) ([]byte, error) {
+	m, err := hl7.Parse(frame)
+	var bad *hl7.ParseError
+	if errors.As(err, &bad) {
+		g.log.Warn("message refused", "connection", d.name, "reason", err)
+		g.strangers.count()
+		if m == nil {
+			return nil, err // no header to answer to: closed
+		}
+		v := lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Location: bad.Location, Code: bad.Code, Severity: hl7.SeverityError, Text: bad.Reason}}}
+		return mllp.Join(lis.Answers(m, v, g.ackID.next, g.now())), nil
+	}
+	if m.IsAcknowledgement() {
+		g.log.Warn("an acknowledgement came on an input: not answered", "connection", d.name)
+		return nil, nil
+	}
+	g.states.seen(d.name, d.kind)
+	v := lis.Judge(m, isDevice)
+	answer := mllp.Join(lis.Answers(m, v, g.ackID.next, g.now()))
+	switch v.Code {
+	case hl7.ApplicationReject:
+		g.log.Warn("message refused", "connection", d.name, "reason", v.Errors[0].Text)
+		g.strangers.count()
+		return answer, nil
+	case hl7.ApplicationError:
+		g.log.Warn("message held", "connection", d.name, "reason", v.Errors[0].Text)
+		if err := g.in.Hold(ctx, intake.KindHL7, d.name, peer, frame, "message", v.Errors[0].Text); err != nil {
+			return g.notStored(m, d, err), nil
+		}
+		return answer, nil
+	}
+	code, event, _ := m.Type()
+	stored, err := g.in.HL7(ctx, d.name, peer, m.ControlID(), frame, map[string]string{"type": code + "^" + event}, answer)
+	if err != nil {
+		return g.notStored(m, d, err), nil
+	}
+	return stored, nil
+}
+
+// notStored is the answer while the store takes nothing: the sender keeps the
+// message and sends it again.
+func (g *Gateway) notStored(m *hl7.Message, d device, err error) []byte {
+	g.log.Error("message not stored, answered AR 207", "connection", d.name, "error", err)
+	v := lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: "the message could not be stored: send it again later"}}}
+	return mllp.Join(lis.Answers(m, v, g.ackID.next, g.now()))
+}
+
+// tooLong is the answer to a frame over the limit, as far as its header is
+// there.
+func (g *Gateway) tooLong(head []byte) []byte {
+	g.strangers.count()
+	m, err := hl7.Parse(head)
+	if m == nil {
+		g.log.Warn("frame over the limit without a readable header", "error", err)
+		return nil
+	}
+	return hl7.Ack(m, hl7.ApplicationReject, hl7.AckOptions{ControlID: g.ackID.next(), Now: g.now(), Application: "NHIP", Errors: []hl7.Error{{
+		Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: fmt.Sprintf("the message is longer than %d bytes", g.cfg.HL7.MaxMessage)}}})
+}
+
+// now is the time in the site's zone.
+func (g *Gateway) now() time.Time { return time.Now().In(g.cfg.Site.TimeZone) }

@@ -1,0 +1,133 @@
+package run
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+
+	"nhip/dicom/association"
+	"nhip/dicom/dimse"
+	"nhip/dicom/echo"
+	"nhip/dicom/store"
+	"nhip/dicom/uid"
+	"nhip/dicom/ul"
+	"nhip/gateway/config"
+	"nhip/gateway/intake"
+	"nhip/gateway/interpret"
+	"nhip/gateway/modality"
+	"nhip/storage"
+)
+
+// startDICOM opens the DICOM listener.
+func (g *Gateway) startDICOM() {
+	if len(g.cfg.DICOM.Listen) == 0 {
+		return
+	}
+	for _, m := range g.cfg.Modalities {
+		g.states.set(m.Name, interpret.Modality, "waiting", "")
+	}
+	s := &modality.Storage{
+		Intake: g.in, Spool: g.store.Spool(), Log: g.log,
+		Connection: func(r store.Request) string {
+			m, _ := g.modality(r.Calling, r.Peer.Addr())
+			return m.Name
+		},
+		Stored: func(connection string, _ intake.ObjectOutcome) { g.states.seen(connection, interpret.Modality) },
+	}
+	server := &association.Server{
+		Accept:          g.accept,
+		MaxAssociations: g.cfg.DICOM.MaxAssociations,
+		Log:             g.log,
+		Handlers: map[dimse.CommandField]association.Handler{
+			dimse.CEchoRQ:  echo.Handle,
+			dimse.CStoreRQ: store.Handle(s.Handle),
+		},
+	}
+	g.keepOpen("dicom", func() ([]string, func(context.Context) error, error) {
+		open, err := listenAll(g.cfg.DICOM.Listen)
+		if err != nil {
+			return nil, nil, err
+		}
+		return addressesOf(open), func(ctx context.Context) error { return serveDICOM(ctx, server, open) }, nil
+	})
+}
+
+func serveDICOM(ctx context.Context, server *association.Server, open []net.Listener) error {
+	ended := make(chan error, len(open))
+	for _, l := range open {
+		go func() { ended <- server.Serve(ctx, l) }()
+	}
+	err := <-ended
+	closeAll(open)
+	for range len(open) - 1 {
+		<-ended
+	}
+	return err
+}
+
+// accept decides on an association: who calls, from where, and whom.
+func (g *Gateway) accept(r association.Request) association.Answer {
+	who := config.Stranger{Kind: "dicom", Address: r.Peer.Addr().Unmap().String(), CallingAE: r.Calling, CalledAE: r.Called, CalledIsOurs: r.Called == g.cfg.DICOM.AETitle}
+	if !who.CalledIsOurs {
+		g.strangers.refused(who, wants(r))
+		return association.Answer{Reject: &ul.RejectCalledAETitle}
+	}
+	m, ok := g.modality(r.Calling, r.Peer.Addr())
+	if !ok {
+		g.strangers.refused(who, wants(r))
+		return association.Answer{Reject: &ul.RejectCallingAETitle}
+	}
+	g.states.set(m.Name, interpret.Modality, "connected", r.Peer.Addr().Unmap().String())
+	storage := store.Accepts(g.cfg.DICOM.SOPClasses...)
+	syntax := store.AcceptsTransferSyntax()
+	return association.Answer{
+		AbstractSyntax: func(class string) bool { return echo.Accepts(class) || storage(class) },
+		TransferSyntax: func(class, ts string) bool {
+			if echo.Accepts(class) {
+				return ts == uid.ImplicitVRLittleEndian || ts == uid.ExplicitVRLittleEndian
+			}
+			return syntax(ts)
+		},
+	}
+}
+
+// wants says in words what an association is for.
+func wants(r association.Request) string {
+	var names []string
+	for i, c := range r.Contexts {
+		if i == 3 {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, uid.Name(c.AbstractSyntax))
+	}
+	return strings.Join(names, ", ")
+}
+
+// modality finds who calls: by AE title and address.
+func (g *Gateway) modality(calling string, from netip.Addr) (config.Modality, bool) {
+	for _, m := range g.cfg.Modalities {
+		if m.AETitle == calling && config.Contains(m.Address, from) {
+			return m, true
+		}
+	}
+	return config.Modality{}, false
+}
+
+// object opens the object of a journal entry, after its bytes were held against
+// their hash: a damaged object is never sent.
+func (g *Gateway) object(ref storage.Ref) (intake.Entry, modality.File, error) {
+	e, err := g.entry(ref)
+	if err != nil {
+		return e, nil, err
+	}
+	if e.Spool == nil {
+		return e, nil, errNoObject
+	}
+	if err := g.store.Spool().Verify(*e.Spool); err != nil {
+		return e, nil, err
+	}
+	f, err := g.store.Spool().Open(*e.Spool)
+	return e, f, err
+}

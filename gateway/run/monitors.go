@@ -1,0 +1,139 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nhip/drivers/monitor"
+	"nhip/drivers/port"
+	"nhip/gateway/config"
+	"nhip/gateway/intake"
+	"nhip/gateway/interpret"
+	"nhip/gateway/lis"
+	"nhip/gateway/record"
+	"nhip/gateway/vitals"
+	"nhip/hl7"
+	"nhip/hl7/mllp"
+)
+
+// startMonitors opens the port of every monitor.
+func (g *Gateway) startMonitors() {
+	for _, m := range g.cfg.Monitors {
+		link := device{g: g, name: m.Name, kind: interpret.Monitor}
+		p, _ := monitor.Lookup(m.Profile) // connections has looked
+		handle := link.mllp
+		switch {
+		case p.Protocol == monitor.ProtocolLine:
+			handle = func(ctx context.Context, c port.Conn) error {
+				return monitor.Serve(ctx, c, p.Lines(g.source(m)), 0, func(ctx context.Context, l monitor.Line) error {
+					return g.line(ctx, m, c.Peer(), l)
+				})
+			}
+		case m.Class == config.ClassLive:
+			handle = func(ctx context.Context, c port.Conn) error { return g.liveMLLP(ctx, m, c) }
+		}
+		g.openPort("monitor "+m.Name, link, m.Port, m.Address, handle)
+	}
+}
+
+// source is what a monitor's messages do not say of themselves.
+func (g *Gateway) source(m config.Monitor) monitor.Source {
+	return monitor.Source{Device: record.Device{Connection: m.Name, Profile: m.Profile}, Unit: m.Unit, Zone: g.cfg.Location(m.TimeZone)}
+}
+
+// line takes one line of a serial monitor. Nobody there waits for an answer.
+func (g *Gateway) line(ctx context.Context, m config.Monitor, peer string, l monitor.Line) error {
+	switch l.Kind {
+	case monitor.LineHeader:
+		return nil
+	case monitor.LineUnreadable, monitor.LineTooLong:
+		g.strangers.count()
+		g.log.Warn("line not readable", "monitor", m.Name, "bytes", len(l.Raw))
+		return nil
+	}
+	g.states.seen(m.Name, interpret.Monitor)
+	if m.Class == config.ClassLive {
+		g.vitals.observed(m.Name, time.Now(), l.Observations)
+		return nil
+	}
+	return g.in.Observation(ctx, intake.KindObservation, m.Name, peer, l.Raw, nil)
+}
+
+// liveMLLP serves a monitor whose readings are for displays: answered, and not
+// stored.
+func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, c port.Conn) error {
+	return mllp.Serve(ctx, c, mllp.ServeOptions{
+		MaxFrame: int(g.cfg.HL7.MaxMessage), Log: g.log.With("monitor", m.Name), TooLong: g.tooLong,
+		Handler: func(_ context.Context, frame []byte) ([]byte, error) {
+			msg, err := hl7.Parse(frame)
+			if msg == nil {
+				return nil, err
+			}
+			if msg.IsAcknowledgement() {
+				return nil, nil
+			}
+			v := lis.Judge(msg, true)
+			if err != nil {
+				v = lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: err.Error()}}}
+			}
+			if v.Code == hl7.ApplicationAccept {
+				g.states.seen(m.Name, interpret.Monitor)
+				if r, err := monitor.ORU(msg, g.source(m)); err == nil {
+					g.vitals.observed(m.Name, time.Now(), r.Observations)
+				}
+			} else {
+				g.strangers.count()
+			}
+			return mllp.Join(lis.Answers(msg, v, g.ackID.next, g.now())), nil
+		},
+	})
+}
+
+// monitorConnection says how what a monitor sent is read and sent on.
+func (g *Gateway) monitorConnection(m config.Monitor) (interpret.Connection, error) {
+	p, ok := monitor.Lookup(m.Profile)
+	if !ok {
+		return interpret.Connection{}, fmt.Errorf("monitor %s: there is no profile %s", m.Name, m.Profile)
+	}
+	c := interpret.Connection{Name: m.Name, Kind: interpret.Monitor, Zone: g.cfg.Location(m.TimeZone)}
+	source := g.source(m)
+	if p.Protocol == monitor.ProtocolLine {
+		c.Observe = func(body []byte, _ time.Time) ([]record.Observation, error) {
+			lines := p.Lines(source).Receive(append(append([]byte(nil), body...), '\r'))
+			if len(lines) != 1 || lines[0].Kind != monitor.LineReading {
+				return nil, errors.New("the stored line is no reading of this profile")
+			}
+			return lines[0].Observations, nil
+		}
+		c.Render = func(_ []byte, obs []record.Observation, ends lis.Ends, controlID string, received time.Time) ([]byte, error) {
+			return vitals.ORU(obs, m.Unit, m.Name, ends, controlID, received.In(c.Zone))
+		}
+		return c, nil
+	}
+	c.Observe = func(body []byte, _ time.Time) ([]record.Observation, error) {
+		msg, err := hl7.Parse(body)
+		if err != nil {
+			return nil, err
+		}
+		r, err := monitor.ORU(msg, source)
+		if errors.Is(err, monitor.ErrNotObservations) {
+			return nil, nil
+		}
+		return r.Observations, err
+	}
+	// The monitor's own message goes on, under a control ID of ours: many
+	// monitors give all their messages the same one.
+	c.Render = func(body []byte, _ []record.Observation, _ lis.Ends, controlID string, _ time.Time) ([]byte, error) {
+		msg, err := hl7.Parse(append([]byte(nil), body...))
+		if err != nil {
+			return nil, err
+		}
+		if err := msg.Set("MSH-10", controlID); err != nil {
+			return nil, err
+		}
+		return msg.Bytes(), nil
+	}
+	return c, nil
+}

@@ -1,0 +1,261 @@
+// Package run puts the gateway together: one store, the listeners and ports of
+// the configuration around intake, interpretation, one delivery worker per
+// destination, the broker and the console. It holds the small shells that join
+// a driver to intake, and nothing that decides.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"nhip/drivers/profile"
+	"nhip/gateway/config"
+	"nhip/gateway/delivery"
+	"nhip/gateway/intake"
+	"nhip/gateway/interpret"
+	"nhip/gateway/lis"
+	"nhip/gateway/modality"
+	"nhip/gateway/route"
+	"nhip/storage"
+)
+
+// ErrStore says that a commit or fsync failed. The process must end with exit
+// status 3 and start anew: what the store holds then is what it acknowledged.
+var ErrStore = errors.New("a commit to the store failed: the gateway stops, and starts anew with what was acknowledged")
+
+// Options of Start.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+}
+
+// A Gateway is a running gateway.
+type Gateway struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	version string
+	started time.Time
+
+	store      *storage.Store
+	in         *intake.Intake
+	profiles   map[string]*profile.Profile
+	routes     route.Table
+	connection map[string]interpret.Connection
+	workers    map[string]*delivery.Worker
+	strangers  *strangers
+	states     *states
+	vitals     *vitalsOut
+	ackID      idSource
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+}
+
+// Start opens the store and everything that the configuration names. A port
+// that cannot be opened takes nothing else down: it is tried again, and
+// /healthz says so. The error is about the store or the configuration.
+func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error) {
+	profiles, err := profile.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	if err := unclaimed(cfg, store); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	g := &Gateway{
+		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(),
+		store: store, in: intake.New(store, o.Log), profiles: profiles,
+		workers: map[string]*delivery.Worker{}, states: newStates(),
+	}
+	g.ctx, g.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	g.strangers = newStrangers(g.in, o.Log)
+	g.routes = routes(cfg)
+	if err := g.assemble(); err != nil {
+		g.cancel(err)
+		g.wg.Wait()
+		store.Close()
+		return nil, err
+	}
+	g.log.Info("gateway started", "version", g.version, "site", cfg.Site.ID, "took", time.Since(g.started).Round(time.Millisecond))
+	return g, nil
+}
+
+func (g *Gateway) assemble() error {
+	g.goRun("store", func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-g.store.Failed():
+			return ErrStore
+		}
+	})
+	g.goRun("strangers", func(ctx context.Context) error { g.strangers.store(ctx); return ctx.Err() })
+	if err := g.startVitals(); err != nil {
+		return err
+	}
+	var err error
+	if g.connection, err = g.connections(); err != nil {
+		return err
+	}
+	iw := &interpret.Worker{
+		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
+		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish,
+	}
+	g.goRun("interpret", iw.Run)
+	for _, d := range g.cfg.Destinations {
+		w := g.worker(d)
+		g.workers[d.Name] = w
+		g.goRun("delivery to "+d.Name, w.Run)
+	}
+	g.startAnalysers()
+	g.startMonitors()
+	g.startHL7()
+	g.startDICOM()
+	g.startConsole()
+	return nil
+}
+
+// goRun runs a part. A part that ends with an error ends the gateway.
+func (g *Gateway) goRun(name string, f func(context.Context) error) {
+	g.wg.Add(1)
+	go func() {
+		defer g.wg.Done()
+		err := f(g.ctx)
+		if g.ctx.Err() == nil && err != nil {
+			g.log.Error("stopping", "part", name, "error", err)
+			g.cancel(err)
+		}
+	}()
+}
+
+// Wait blocks until the gateway stops by itself, and says why.
+func (g *Gateway) Wait() error {
+	<-g.ctx.Done()
+	return context.Cause(g.ctx)
+}
+
+// Done is closed when the gateway stops.
+func (g *Gateway) Done() <-chan struct{} { return g.ctx.Done() }
+
+// errStopped is the cause of an ordinary stop.
+var errStopped = errors.New("stopped")
+
+// Close stops taking in, lets what is under way end, and closes the store.
+func (g *Gateway) Close() error {
+	g.cancel(errStopped)
+	ended := make(chan struct{})
+	go func() { g.wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(8 * time.Second):
+		g.log.Warn("some connections did not end in time; what they had sent was not acknowledged and will come again")
+	}
+	return g.store.Close()
+}
+
+// Failed reports whether the gateway ended because of its store.
+func (g *Gateway) Failed() bool {
+	err := context.Cause(g.ctx)
+	return errors.Is(err, ErrStore) || errors.Is(err, storage.ErrFailed)
+}
+
+func routes(cfg *config.Config) route.Table {
+	named := map[string]route.Destination{}
+	for _, d := range cfg.Destinations {
+		named[d.Name] = route.Destination{Name: d.Name, Kind: d.Kind, ReceivingApplication: d.ReceivingApplication, ReceivingFacility: d.ReceivingFacility}
+	}
+	plan := func(trial bool, to []string) route.Plan {
+		p := route.Plan{Trial: trial}
+		for _, name := range to {
+			p.To = append(p.To, named[name])
+		}
+		return p
+	}
+	t := route.Table{}
+	for _, c := range cfg.Analysers {
+		t[c.Name] = plan(c.State == config.Trial, c.To)
+	}
+	for _, c := range cfg.Modalities {
+		t[c.Name] = plan(false, c.To)
+	}
+	for _, c := range cfg.Monitors {
+		t[c.Name] = plan(false, c.To)
+	}
+	for _, c := range cfg.HL7Peers {
+		t[c.Name] = plan(false, c.To)
+	}
+	return t
+}
+
+func (g *Gateway) connections() (map[string]interpret.Connection, error) {
+	all := map[string]interpret.Connection{}
+	for _, a := range g.cfg.Analysers {
+		p := g.profiles[a.Profile]
+		if p == nil {
+			return nil, fmt.Errorf("analyser %s: there is no profile %s", a.Name, a.Profile)
+		}
+		all[a.Name] = interpret.Connection{Name: a.Name, Kind: interpret.Analyser, Zone: g.cfg.Location(a.TimeZone), Profile: p}
+	}
+	for _, m := range g.cfg.Modalities {
+		all[m.Name] = interpret.Connection{Name: m.Name, Kind: interpret.Modality, Zone: g.cfg.Site.TimeZone}
+	}
+	for _, p := range g.cfg.HL7Peers {
+		all[p.Name] = interpret.Connection{Name: p.Name, Kind: interpret.Peer, Zone: g.cfg.Site.TimeZone}
+	}
+	for _, u := range g.cfg.MQTTUsers {
+		all[u.Name] = interpret.Connection{Name: u.Name, Kind: interpret.MQTTUser, Zone: g.cfg.Site.TimeZone}
+	}
+	for _, m := range g.cfg.Monitors {
+		c, err := g.monitorConnection(m)
+		if err != nil {
+			return nil, err
+		}
+		all[m.Name] = c
+	}
+	return all, nil
+}
+
+// worker makes the delivery worker of a destination.
+func (g *Gateway) worker(d config.Destination) *delivery.Worker {
+	w := &delivery.Worker{
+		Destination: d.Name, Store: g.store, Log: g.log, LinkMax: 10 * time.Second,
+		Policy: delivery.DefaultPolicy(),
+	}
+	w.Policy.MaxRejections = d.MaxReject
+	switch d.Kind {
+	case config.KindHL7:
+		w.Sender = lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
+	case config.KindDICOM:
+		w.Sender = modality.NewForwarder(modality.Destination{
+			Address: d.Address, Called: d.CalledAETitle, Calling: d.CallingAETitle,
+			Connect: d.ConnectTimeout, Answer: d.AnswerTimeout,
+		}, g.object)
+	}
+	return w
+}
+
+// body reads the message of a journal entry.
+func (g *Gateway) body(ref storage.Ref) ([]byte, error) {
+	e, err := g.entry(ref)
+	if err != nil {
+		return nil, err
+	}
+	return intake.Body(g.store, e)
+}
+
+func (g *Gateway) entry(ref storage.Ref) (intake.Entry, error) {
+	raw, err := g.store.Read(ref)
+	if err != nil {
+		return intake.Entry{}, err
+	}
+	return intake.DecodeEntry(raw)
+}

@@ -1,0 +1,109 @@
+package run
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A state is how a connection or listener does, for people.
+type state struct {
+	Name, Kind string
+	State      string // a code of the console's table
+	Words      string // particulars
+	Since      time.Time
+	Last       time.Time // when something last came
+	Messages   int64
+}
+
+// states are the states of all connections and listeners.
+type states struct {
+	mu     sync.Mutex
+	byName map[string]*state
+	listen map[string][]string // listener -> real addresses
+	closed map[string]string   // listener -> why it is not open
+}
+
+func newStates() *states {
+	return &states{byName: map[string]*state{}, listen: map[string][]string{}, closed: map[string]string{}}
+}
+
+// set changes the state of a connection; the time of the change is kept when
+// the state stays the same.
+func (s *states) set(name, kind, code, words string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.get(name, kind)
+	if st.State != code {
+		st.Since = time.Now()
+	}
+	st.State, st.Words = code, words
+}
+
+// seen notes that a connection brought something.
+func (s *states) seen(name, kind string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.get(name, kind)
+	st.Last = time.Now()
+	st.Messages++
+}
+
+func (s *states) get(name, kind string) *state {
+	st := s.byName[name]
+	if st == nil {
+		st = &state{Name: name, Kind: kind, State: "waiting", Since: time.Now()}
+		s.byName[name] = st
+	}
+	return st
+}
+
+// opened and failed say how a listener does.
+func (s *states) opened(listener string, addresses []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.closed, listener)
+	s.listen[listener] = addresses
+}
+
+func (s *states) failed(listener, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listen, listener)
+	s.closed[listener] = why
+}
+
+func (s *states) list() []state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var l []state
+	for _, st := range s.byName {
+		l = append(l, *st)
+	}
+	slices.SortFunc(l, func(a, b state) int {
+		if c := strings.Compare(a.Kind, b.Kind); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return l
+}
+
+func (s *states) addresses(listener string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.listen[listener])
+}
+
+// problems are the listeners that are not open, and why.
+func (s *states) problems() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var p []string
+	for name, why := range s.closed {
+		p = append(p, name+": "+why)
+	}
+	slices.Sort(p)
+	return p
+}
