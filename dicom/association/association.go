@@ -271,10 +271,10 @@ func (a *Association) read(first time.Duration, awaited string) (any, error) {
 	if err := a.step(h.Type.Event(), nil, abort); err != nil {
 		return nil, a.fail(err)
 	}
-	peerAbort, aborted := pdu.(ul.Abort)
 	switch {
-	case aborted:
-		a.err = &AbortedError{Abort: peerAbort, Peer: true}
+	case h.Type == ul.TypeAbort:
+		why, _ := pdu.(ul.Abort)
+		a.err = &AbortedError{Abort: why, Peer: true}
 	case a.machine.State() == ul.Sta13:
 		a.err = &AbortedError{Why: fmt.Sprintf("unexpected %v in %v", h.Type, before)}
 	default:
@@ -284,12 +284,15 @@ func (a *Association) read(first time.Duration, awaited string) (any, error) {
 	return nil, a.err
 }
 
-// expected reports whether the body of a PDU is worth reading: an association
-// PDU out of place is refused as unexpected, whatever is in it.
+// expected reports whether the body of a PDU is worth reading: a PDU out of
+// place is refused as unexpected, whatever is in it.
 func expected(t ul.Type, s ul.State) bool {
+	if s == ul.Sta2 {
+		return t == ul.TypeAssociateRQ
+	}
 	switch t {
 	case ul.TypeAssociateRQ:
-		return s == ul.Sta2
+		return false
 	case ul.TypeAssociateAC, ul.TypeAssociateRJ:
 		return s == ul.Sta5
 	case ul.TypePDataTF:

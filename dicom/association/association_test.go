@@ -239,6 +239,19 @@ func TestRefusedBeforeTheAssociation(t *testing.T) {
 	}
 }
 
+// PS3.8 action AA-2: nothing is sent to who aborts before the association.
+func TestAbortBeforeTheAssociation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, newServer(nil))
+		begun := time.Now()
+		p.send(ul.Abort{Source: ul.AbortByUser}.Append(nil))
+		p.expectClosed()
+		if time.Since(begun) != 0 {
+			t.Errorf("closed after %v", time.Since(begun))
+		}
+	})
+}
+
 func TestRefusedInTheAssociation(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -430,6 +443,34 @@ func TestStoreAndEchoOverOneAssociation(t *testing.T) {
 		p.send(ul.ReleaseRQ{}.Append(nil))
 		p.expect(ul.ReleaseRP{})
 	})
+}
+
+func TestEndedIsToldHow(t *testing.T) {
+	for _, c := range []struct {
+		end  func(p peer)
+		want error
+	}{
+		{func(p peer) { p.send(ul.ReleaseRQ{}.Append(nil)); p.expect(ul.ReleaseRP{}) }, association.ErrReleased},
+		{func(p peer) { p.Close() }, association.ErrLost},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(nil)
+			ended := make(chan error, 1)
+			s.Ended = func(r association.Request, err error) {
+				if r.Calling != "CT1" {
+					t.Errorf("%+v", r)
+				}
+				ended <- err
+			}
+			p := connect(t, s)
+			p.associate(proposal())
+			c.end(p)
+			p.Close()
+			if err := <-ended; !errors.Is(err, c.want) {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestRequestsThatAreNotServed(t *testing.T) {

@@ -45,6 +45,9 @@ type Handler func(ctx context.Context, a *Association, m *Message) error
 type Server struct {
 	// Accept decides on each association; it may be called concurrently.
 	Accept func(Request) Answer
+	// Ended, if set, is told of the end of every association that was accepted:
+	// ErrReleased where it was released in order.
+	Ended func(Request, error)
 	// Handlers by the command of the request. A request without a handler is
 	// answered 0211H, unrecognized operation.
 	Handlers map[dimse.CommandField]Handler
@@ -178,11 +181,14 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	if room {
 		defer s.end()
 	}
-	err := s.establish(a, room)
+	r, err := s.establish(a, room)
 	if err == nil {
 		log = log.With("calling", a.Calling, "called", a.Called)
 		log.Debug("dicom: association accepted", "contexts", len(a.contexts))
 		err = s.messages(ctx, a)
+		if s.Ended != nil {
+			s.Ended(r, err)
+		}
 	}
 	switch {
 	case errors.Is(err, ErrReleased):
@@ -196,37 +202,43 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 
 // establish takes the A-ASSOCIATE-RQ and answers it. Its error has ended the
 // association.
-func (s *Server) establish(a *Association, room bool) error {
+func (s *Server) establish(a *Association, room bool) (Request, error) {
 	if err := a.step(ul.EvtTransportIndication, nil, ul.Abort{}); err != nil {
-		return a.fail(err)
+		return Request{}, a.fail(err)
 	}
 	pdu, err := a.read(a.timeouts.ARTIM, "the A-ASSOCIATE-RQ")
 	if err != nil {
-		return err
+		return Request{}, err
 	}
 	rq, ok := pdu.(ul.AssociateRQ)
 	if !ok {
-		return a.fail(ErrLost)
+		return Request{}, a.fail(fmt.Errorf("dicom/association: %T where an A-ASSOCIATE-RQ was awaited", pdu))
 	}
 	a.Calling, a.Called = rq.Calling, rq.Called
 	a.Implementation = implementation(rq.User)
-	answer := s.decide(a, rq, room)
+	r := Request{
+		Calling:        rq.Calling,
+		Called:         rq.Called,
+		Peer:           a.Peer,
+		Implementation: a.Implementation,
+		Contexts:       rq.Contexts,
+	}
+	answer := s.decide(r, rq, room)
 	if rj := answer.Reject; rj != nil {
 		a.step(ul.EvtReject, *rj, ul.Abort{})
 		a.err = &RejectedError{*rj, rq.Calling, rq.Called}
 		a.close()
-		return a.err
+		return r, a.err
 	}
-	ac := s.accept(a, rq, answer)
-	if err := a.step(ul.EvtAccept, ac, ul.Abort{}); err != nil {
-		return a.fail(errors.Join(ErrLost, err))
+	if err := a.step(ul.EvtAccept, s.accept(a, rq, answer), ul.Abort{}); err != nil {
+		return r, a.fail(errors.Join(ErrLost, err))
 	}
-	return nil
+	return r, nil
 }
 
 // decide rejects what the service provider has to, PS3.8 action AE-6, and asks
 // the user of this server for the rest.
-func (s *Server) decide(a *Association, rq ul.AssociateRQ, room bool) Answer {
+func (s *Server) decide(r Request, rq ul.AssociateRQ, room bool) Answer {
 	switch {
 	case rq.ProtocolVersion&1 == 0:
 		return Answer{Reject: &ul.RejectProtocolVersion}
@@ -235,13 +247,7 @@ func (s *Server) decide(a *Association, rq ul.AssociateRQ, room bool) Answer {
 	case rq.ApplicationContext != uid.DICOMApplicationContext:
 		return Answer{Reject: &ul.RejectApplicationContext}
 	}
-	return s.Accept(Request{
-		Calling:        rq.Calling,
-		Called:         rq.Called,
-		Peer:           a.Peer,
-		Implementation: a.Implementation,
-		Contexts:       rq.Contexts,
-	})
+	return s.Accept(r)
 }
 
 // accept builds the A-ASSOCIATE-AC: contexts, our maximum length, one operation
