@@ -53,6 +53,9 @@ func Serve(ctx context.Context, c port.Conn, o ServeOptions) error {
 	}
 	s := &server{ctx: ctx, c: c, o: o, r: NewReceiver(o.MaxFrame, o.MaxMessage)}
 	err := s.serve()
+	if n := s.r.Ignored(); n > 0 {
+		s.o.Log.Info("ASTM bytes outside of frames were ignored", "peer", c.Peer(), "bytes", n)
+	}
 	if cut := s.do(s.r.Cut(cutReason(ctx, err))); cut != nil {
 		return cut
 	}

@@ -11,6 +11,8 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +23,7 @@ import (
 
 // journal is a Handler that writes down what it is told.
 type journal struct {
+	mu     sync.Mutex
 	events []string
 	store  func(context.Context) error // nil: succeeds
 	kept   error                       // of Incomplete and Ended
@@ -30,12 +33,12 @@ type journal struct {
 func (j *journal) Store(ctx context.Context, messages []e1381.Message) error {
 	if j.store != nil {
 		if err := j.store(ctx); err != nil {
-			j.events = append(j.events, "not stored")
+			j.note("not stored")
 			return err
 		}
 	}
 	for _, m := range messages {
-		j.events = append(j.events, "stored "+string(m.Records))
+		j.note("stored " + string(m.Records))
 	}
 	return nil
 }
@@ -44,19 +47,29 @@ func (j *journal) Incomplete(ctx context.Context, m e1381.Message, reason string
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	j.events = append(j.events, "incomplete "+string(m.Records)+": "+reason)
+	j.note("incomplete " + string(m.Records) + ": " + reason)
 	return j.kept
 }
 
 func (j *journal) Ended(ctx context.Context) error {
-	j.events = append(j.events, "ended")
+	j.note("ended")
 	if j.end != nil {
 		j.end <- true
 	}
 	return j.kept
 }
 
-func (j *journal) String() string { return strings.Join(j.events, "; ") }
+func (j *journal) note(event string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, event)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Join(j.events, "; ")
+}
 
 // served is an analyser's end of a served connection.
 type served struct {
@@ -97,21 +110,21 @@ func TestServeStoresBeforeItAcknowledges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{}
 		s := serve(t, t.Context(), j)
-		stored := false
+		var stored atomic.Bool
 		j.store = func(context.Context) error {
 			time.Sleep(5 * time.Second) // a slow disk
-			stored = true
+			stored.Store(true)
 			return nil
 		}
 		s.say(enq, ack)
 		s.say(string(frame(1, head, etx)), ack)
 		s.Write(frame(2, last, etx))
 		time.Sleep(4 * time.Second)
-		if stored {
+		if stored.Load() {
 			t.Error("stored already")
 		}
 		s.say("", ack)
-		if !stored {
+		if !stored.Load() {
 			t.Error("acknowledged and not stored")
 		}
 		s.say(eot, "")
@@ -165,7 +178,7 @@ func TestServeTimesOut30SecondsAfterItsReply(t *testing.T) {
 			s.say("\x022P", "")
 		}
 		synctest.Wait()
-		if len(j.events) != 0 {
+		if j.String() != "" {
 			t.Errorf("after %v: %s", time.Since(began), j)
 		}
 		time.Sleep(3 * time.Second)
@@ -370,8 +383,9 @@ func badLine(t *testing.T, seed uint64) {
 	}
 	// A reply that turns into an ACK (or a lost ENQ answered by noise) is beyond any
 	// protocol of this kind, so replies are only lost.
+	losses := rand.New(rand.NewPCG(seed, 2))
 	lose := func(b []byte) []byte {
-		if random.IntN(12) == 0 {
+		if losses.IntN(12) == 0 {
 			return nil
 		}
 		return b
@@ -409,7 +423,7 @@ func badLine(t *testing.T, seed uint64) {
 	next := 0
 	for _, e := range j.events {
 		m, stored := strings.CutPrefix(e, "stored ")
-		if !stored {
+		if !stored.Load() {
 			continue
 		}
 		want := fmt.Sprintf("H|\\^&\rO|1|S-%d\rC|1|%s\rL|1|N\r", next, strings.Repeat("x", 300))
