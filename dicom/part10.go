@@ -35,7 +35,7 @@ func WritePart10Header(w io.Writer, sopClassUID, sopInstanceUID, transferSyntaxU
 }
 
 // appendMeta appends an element of group 0002 in Explicit VR Little Endian,
-// padded to even length.
+// padded with NUL to even length: only UIDs need it.
 func appendMeta(b []byte, element uint16, vr string, value []byte) []byte {
 	pad := len(value) % 2
 	b = append(b, 2, 0, byte(element), byte(element>>8))
@@ -47,13 +47,7 @@ func appendMeta(b []byte, element uint16, vr string, value []byte) []byte {
 		b = binary.LittleEndian.AppendUint16(b, uint16(len(value)+pad))
 	}
 	b = append(b, value...)
-	if pad == 0 {
-		return b
-	}
-	if vr == "SH" {
-		return append(b, ' ')
-	}
-	return append(b, 0)
+	return append(b, make([]byte, pad)...)
 }
 
 // Meta is what the File Meta Information of a file says.
