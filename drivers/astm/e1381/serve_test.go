@@ -423,7 +423,7 @@ func badLine(t *testing.T, seed uint64) {
 	next := 0
 	for _, e := range j.events {
 		m, stored := strings.CutPrefix(e, "stored ")
-		if !stored.Load() {
+		if !stored {
 			continue
 		}
 		want := fmt.Sprintf("H|\\^&\rO|1|S-%d\rC|1|%s\rL|1|N\r", next, strings.Repeat("x", 300))
