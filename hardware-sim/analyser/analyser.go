@@ -104,7 +104,7 @@ func (a *Analyser) Sent() int {
 
 // Run connects, sends what is due and connects again when the line breaks,
 // until ctx ends or it was stopped and everything is acknowledged.
-func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (Line, error)) {
+func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (wire.Line, error)) {
 	a.mu.Lock()
 	a.began = time.Now()
 	a.mu.Unlock()
@@ -123,7 +123,7 @@ func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (Line,
 }
 
 // converse speaks on one line until it breaks (an error) or all is done.
-func (a *Analyser) converse(ctx context.Context, line Line) error {
+func (a *Analyser) converse(ctx context.Context, line wire.Line) error {
 	stop := context.AfterFunc(ctx, func() { line.Close() })
 	defer stop()
 	c := &conversation{line: line, in: bufio.NewReader(line), timing: a.o.Timing, faults: &a.faults}

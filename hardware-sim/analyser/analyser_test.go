@@ -57,7 +57,7 @@ func play(t *testing.T, model string, limit int, f Faults, h *host) (*Analyser, 
 	a := New(o)
 	a.Inject(f)
 	var hosts sync.WaitGroup
-	a.Run(t.Context(), func(context.Context) (Line, error) {
+	a.Run(t.Context(), func(context.Context) (wire.Line, error) {
 		ours, theirs := net.Pipe()
 		hosts.Go(func() {
 			defer theirs.Close()

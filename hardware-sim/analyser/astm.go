@@ -29,19 +29,9 @@ var (
 	errAborted = errors.New("the session was ended by EOT before everything was taken")
 )
 
-// A Line is what an analyser speaks on: a net.Conn, a serial port, one end of a
-// pty.
-type Line interface {
-	Read([]byte) (int, error)
-	Write([]byte) (int, error)
-	Close() error
-	SetReadDeadline(time.Time) error
-	SetWriteDeadline(time.Time) error
-}
-
 // A conversation is the analyser's side of one connection.
 type conversation struct {
-	line   Line
+	line   wire.Line
 	in     *bufio.Reader
 	timing Timing
 	faults *faults

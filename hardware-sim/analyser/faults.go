@@ -10,17 +10,17 @@ import (
 // Faults are what goes wrong on the line. A count is how many times from now
 // on, at the next occasions; each is counted when it is done.
 type Faults struct {
-	GarbleACK     int           `toml:"garble_ack"`     // an ACK arrives as another character: the frame is sent again
-	DropACK       int           `toml:"drop_ack"`       // no ACK arrives: time-out, EOT, the whole message again (HL7: the message again)
-	CorruptFrame  int           `toml:"corrupt_frame"`  // a character of a frame is turned over: NAK, the frame again
-	Noise         int           `toml:"noise"`          // characters between frames; HL7: before VT
-	CutLine       int           `toml:"cut_line"`       // the line breaks in the middle of a frame or message
-	CutUnanswered int           `toml:"cut_unanswered"` // the line breaks after the last frame, before its ACK is seen
-	CutBeforeEOT  int           `toml:"cut_before_eot"` // the line breaks after the last ACK, before EOT (ASTM only)
-	Abandon       int           `toml:"abandon"`        // EOT after the first of several frames, before the L record (ASTM only)
-	Stalls        int           `toml:"stalls"`         // silence of StallFor in the middle of a frame
-	StallFor      wire.Duration `toml:"stall_for"`      // well under the receiver's 30 s, or over it
-	SplitEvery    int           `toml:"split_every"`    // from now on: so many characters in a write; 0 leaves it as it is
+	GarbleACK     int           `toml:"garble_ack" name:"garble-ack" help:"An ACK arrives as another character: the frame is sent again." placeholder:"N"`
+	DropACK       int           `toml:"drop_ack" name:"drop-ack" help:"No ACK arrives: time-out, EOT, the whole message again (HL7: the message again)." placeholder:"N"`
+	CorruptFrame  int           `toml:"corrupt_frame" name:"corrupt-frame" help:"A character of a frame is turned over: NAK, the frame again." placeholder:"N"`
+	Noise         int           `toml:"noise" name:"noise" help:"Characters between frames; HL7: before VT." placeholder:"N"`
+	CutLine       int           `toml:"cut_line" name:"cut-line" help:"The line breaks in the middle of a frame or message." placeholder:"N"`
+	CutUnanswered int           `toml:"cut_unanswered" name:"cut-unanswered" help:"The line breaks after the last frame, before its ACK is seen." placeholder:"N"`
+	CutBeforeEOT  int           `toml:"cut_before_eot" name:"cut-before-eot" help:"The line breaks after the last ACK, before EOT (ASTM only)." placeholder:"N"`
+	Abandon       int           `toml:"abandon" name:"abandon" help:"EOT after the first of several frames, before the L record (ASTM only)." placeholder:"N"`
+	Stalls        int           `toml:"stalls" name:"stalls" help:"Silence of StallFor in the middle of a frame." placeholder:"N"`
+	StallFor      wire.Duration `toml:"stall_for" name:"stall-for" help:"Well under the receiver's 30 s, or over it." placeholder:"DURATION"`
+	SplitEvery    int           `toml:"split_every" name:"split-every" help:"From now on: so many characters in a write; 0 leaves it as it is." placeholder:"N"`
 }
 
 // A line's faults that are still due, and what was done.

@@ -158,13 +158,14 @@ var e411Tests = []measurand{
 	{"1", "pg/ml", 10, 65, 1}, {"3", "ng/ml", 3, 50, 2}, {"6", "ng/dl", 80, 200, 1}, {"7", "ug/dl", 5, 12, 2}, {"8", "uIU/ml", 0.3, 4.2, 2},
 }
 
-// e411 is a message of a Roche cobas e411: no patient, the specimen in O.3,
-// qualitative^quantitative values, frames of 240 characters.
+// e411 is a message of a Roche cobas e411: no patient, the specimen in O.3, test
+// codes as code/dilution/pre-dilution, qualitative^quantitative values, frames of
+// 240 characters.
 func e411(g *generator) Message {
 	item := truth.Item{Key: g.specimen(g.number)}
 	var codes, results []string
 	add := func(code, value, unit, flag string) {
-		item.Results = append(item.Results, g.result(code+"/1/not", value, unit, flag)) // application code/dilution/pre-dilution
+		item.Results = append(item.Results, g.result(code, value, unit, flag))
 		codes = append(codes, "^^^"+code+"^1")
 		results = append(results, fmt.Sprintf("R|%d|^^^%s/1/not|%s|%s||%s||F||opr001|||E1", len(results)+1, code, value, unit, flag))
 	}

@@ -25,14 +25,14 @@ import (
 // Faults are wrong answers: each is given to that many of the next messages,
 // in the order of the fields.
 type Faults struct {
-	AE      int           `toml:"ae"`        // MSA|AE: an error in the content
-	AR      int           `toml:"ar"`        // MSA|AR: rejected, come again
-	Silence int           `toml:"silence"`   // no answer at all
-	Close   int           `toml:"close"`     // the connection is closed instead of an answer
-	WrongID int           `toml:"wrong_msa"` // MSA|AA with another message's control ID in MSA-2
-	Garbage int           `toml:"garbage"`   // a block that is no HL7
-	Late    int           `toml:"late"`      // the right answer, after LateBy
-	LateBy  wire.Duration `toml:"late_by"`
+	AE      int           `toml:"ae" name:"ae" help:"MSA|AE: an error in the content." placeholder:"N"`
+	AR      int           `toml:"ar" name:"ar" help:"MSA|AR: rejected, come again." placeholder:"N"`
+	Silence int           `toml:"silence" name:"silence" help:"No answer at all." placeholder:"N"`
+	Close   int           `toml:"close" name:"close" help:"The connection is closed instead of an answer." placeholder:"N"`
+	WrongID int           `toml:"wrong_msa" name:"wrong-msa" help:"MSA|AA with another message's control ID in MSA-2." placeholder:"N"`
+	Garbage int           `toml:"garbage" name:"garbage" help:"A block that is no HL7." placeholder:"N"`
+	Late    int           `toml:"late" name:"late" help:"The right answer, after LateBy." placeholder:"N"`
+	LateBy  wire.Duration `toml:"late_by" name:"late-by" help:"How late." placeholder:"DURATION"`
 }
 
 // Options of a LIS.

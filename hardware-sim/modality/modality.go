@@ -28,9 +28,9 @@ import (
 
 // Faults are done to that many of the next objects, in the order of the fields.
 type Faults struct {
-	Abort   int `toml:"abort"`   // A-ABORT in the middle of the data set, then the object again
-	Repeat  int `toml:"repeat"`  // the object again after it was answered success
-	Release int `toml:"release"` // the association released after the object
+	Abort   int `toml:"abort" name:"abort" help:"A-ABORT in the middle of the data set, then the object again." placeholder:"N"`
+	Repeat  int `toml:"repeat" name:"repeat" help:"The object again after it was answered success." placeholder:"N"`
+	Release int `toml:"release" name:"release" help:"The association released after the object." placeholder:"N"`
 }
 
 // Options of a Modality.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -73,7 +72,7 @@ func (m *Monitor) Stop() {
 
 // Faults of a monitor.
 type Faults struct {
-	CutLine int `toml:"cut_line"` // the line breaks after the next message was sent
+	CutLine int `toml:"cut_line" name:"cut-line" help:"The line breaks after the next message was sent." placeholder:"N"`
 }
 
 // Inject adds faults to those that are still due.
@@ -122,7 +121,7 @@ const (
 
 // Run sends a message every so often until ctx ends or it is stopped. A monitor
 // has no memory: while there is no line, readings are not made.
-func (m *Monitor) Run(ctx context.Context, connect func(context.Context) (net.Conn, error)) {
+func (m *Monitor) Run(ctx context.Context, connect func(context.Context) (wire.Line, error)) {
 	number := 0
 	var pending *message
 	for ctx.Err() == nil && (pending != nil || !m.done(number)) {
@@ -145,7 +144,7 @@ type message struct {
 	items []truth.Item
 }
 
-func (m *Monitor) converse(ctx context.Context, c net.Conn, number *int, pending **message) error {
+func (m *Monitor) converse(ctx context.Context, c wire.Line, number *int, pending **message) error {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	in := bufio.NewReader(c)
@@ -179,8 +178,9 @@ func (m *Monitor) converse(ctx context.Context, c net.Conn, number *int, pending
 
 // exchange sends a message once and awaits its answer; whatever else happens
 // breaks the line.
-func (m *Monitor) exchange(c net.Conn, in *bufio.Reader, p message) error {
-	if err := c.SetDeadline(time.Now().Add(answerTime)); err != nil {
+func (m *Monitor) exchange(c wire.Line, in *bufio.Reader, p message) error {
+	until := time.Now().Add(answerTime)
+	if err := errors.Join(c.SetWriteDeadline(until), c.SetReadDeadline(until)); err != nil {
 		return err
 	}
 	if _, err := c.Write(wire.Block(p.bytes)); err != nil {

@@ -54,7 +54,7 @@ func TestAMessageIsSentUntilItIsAcknowledged(t *testing.T) {
 		answers := []string{"AA", "AR", "", "CA"}
 		done := make(chan struct{})
 		close(done)
-		m.Run(t.Context(), func(context.Context) (net.Conn, error) {
+		m.Run(t.Context(), func(context.Context) (wire.Line, error) {
 			<-done
 			ours, theirs := net.Pipe()
 			done = make(chan struct{})
@@ -80,7 +80,7 @@ func TestWhatCannotBeWatchedIsNotCompared(t *testing.T) {
 		var got []string
 		ours, theirs := net.Pipe()
 		go gateway(theirs, nil, &got)
-		m.Run(t.Context(), func(context.Context) (net.Conn, error) { return ours, nil })
+		m.Run(t.Context(), func(context.Context) (wire.Line, error) { return ours, nil })
 		if r := log.Report(); r.Lost != 0 || r.Unseen != len(metrics) {
 			t.Errorf("%+v", r.Counts)
 		}
@@ -200,7 +200,7 @@ func TestACutLineRepeatsTheMessageUnderItsControlID(t *testing.T) {
 		m.Inject(Faults{CutLine: 1})
 		var got []string
 		var all sync.WaitGroup
-		m.Run(t.Context(), func(context.Context) (net.Conn, error) {
+		m.Run(t.Context(), func(context.Context) (wire.Line, error) {
 			ours, theirs := net.Pipe()
 			all.Wait()
 			all.Go(func() { gateway(theirs, nil, &got); theirs.Close() })

@@ -24,6 +24,9 @@ type Oximeter struct {
 	o    Options
 	walk *walk
 
+	number int       // of lines, owned by Run
+	last   time.Time // on the device's clock, of the last line
+
 	mu      sync.Mutex
 	sent    int
 	stopped bool
@@ -57,7 +60,7 @@ type SerialLine interface {
 }
 
 // Run writes lines until ctx ends, it is stopped or the line breaks, which is
-// the error. Every line has its own second on the device's clock: that is all
+// the error; it may be called again then. Every line has its own second on the device's clock: that is all
 // the format has. The next line waits until the one before was read.
 func (x *Oximeter) Run(ctx context.Context, line SerialLine) error {
 	stop := context.AfterFunc(ctx, func() { line.Close() })
@@ -65,11 +68,10 @@ func (x *Oximeter) Run(ctx context.Context, line SerialLine) error {
 	if _, err := line.Write([]byte("\r\n")); err != nil { // shows whether somebody reads
 		return err
 	}
-	var last time.Time
 	var written []truth.Item
 	tick := time.NewTicker(x.o.Every)
 	defer tick.Stop()
-	for number := 1; ; {
+	for {
 		select { // a line that was just written does not show as unread at once
 		case <-ctx.Done():
 			return ctx.Err()
@@ -81,15 +83,15 @@ func (x *Oximeter) Run(ctx context.Context, line SerialLine) error {
 			if x.done() {
 				return nil
 			}
-			if at := time.Now().In(x.o.Zone).Truncate(time.Second); at.After(last) {
-				text, items := x.line(number, at)
+			if at := time.Now().In(x.o.Zone).Truncate(time.Second); at.After(x.last) {
+				x.number++
+				text, items := x.line(x.number, at)
 				x.o.offer(items)
 				if _, err := line.Write([]byte(text)); err != nil {
 					return err
 				}
 				x.count()
-				last, written = at, items
-				number++
+				x.last, written = at, items
 			}
 		}
 	}

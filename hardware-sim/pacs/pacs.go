@@ -27,12 +27,12 @@ import (
 // Faults are given to that many of the next objects, in the order of the
 // fields.
 type Faults struct {
-	OutOfResources   int           `toml:"out_of_resources"`  // status A700: come again
-	CannotUnderstand int           `toml:"cannot_understand"` // status C000: for good
-	Abort            int           `toml:"abort"`             // A-ABORT after the data set, instead of an answer
-	Late             int           `toml:"late"`              // the answer comes after LateBy
-	LateBy           wire.Duration `toml:"late_by"`
-	Reject           int           `toml:"reject"` // associations that are rejected, transiently
+	OutOfResources   int           `toml:"out_of_resources" name:"out-of-resources" help:"Status A700: come again." placeholder:"N"`
+	CannotUnderstand int           `toml:"cannot_understand" name:"cannot-understand" help:"Status C000: for good." placeholder:"N"`
+	Abort            int           `toml:"abort" name:"abort" help:"A-ABORT after the data set, instead of an answer." placeholder:"N"`
+	Late             int           `toml:"late" name:"late" help:"The answer comes after LateBy." placeholder:"N"`
+	LateBy           wire.Duration `toml:"late_by" name:"late-by" help:"How late." placeholder:"DURATION"`
+	Reject           int           `toml:"reject" name:"reject" help:"Associations that are rejected, transiently." placeholder:"N"`
 }
 
 // Options of a PACS.
@@ -97,13 +97,17 @@ func (p *PACS) Received() int {
 // Run listens on the address and serves until ctx ends. ready, which may be
 // nil, gets the real address.
 func (p *PACS) Run(ctx context.Context, address string, ready func(net.Addr)) error {
+	log := p.o.Log
+	if !log.Enabled(ctx, slog.LevelDebug) {
+		log = slog.New(slog.DiscardHandler) // aborts are what is asked for here
+	}
 	s := &association.Server{
 		Accept: p.accept,
 		Handlers: map[dimse.CommandField]association.Handler{
 			dimse.CEchoRQ:  echo.Handle,
 			dimse.CStoreRQ: p.handle,
 		},
-		Log: p.o.Log,
+		Log: log,
 	}
 	return p.service.Run(ctx, address, ready, s.Serve)
 }

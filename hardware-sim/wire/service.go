@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -82,6 +83,14 @@ func (s *Service) again(ctx context.Context, address string) (net.Listener, erro
 			return listener, nil
 		}
 	}
+}
+
+// A Line is what a device speaks on: a net.Conn, a serial port, one end of a
+// pseudo terminal.
+type Line interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
 }
 
 // Accept calls handle on a goroutine for each connection until the listener is

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"nhip/drivers/port"
+	"nhip/drivers/transcript"
+	"nhip/hardware-sim/analyser"
+	"nhip/hardware-sim/lis"
+	"nhip/hardware-sim/modality"
+	"nhip/hardware-sim/monitor"
+	"nhip/hardware-sim/pacs"
+	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
+)
+
+// A line is how a single device reaches the gateway.
+type line struct {
+	Port string `arg:"" help:"The device's end: tcp-dial://GATEWAY:PORT (the device connects), tcp-listen://:PORT (the gateway connects), the same with mllp-, serial:///dev/ttyUSB0?baud=9600, or pty:FILE (a pseudo terminal; the gateway opens FILE)." placeholder:"PORT"`
+}
+
+// open returns a function that waits for the next connection at the line.
+func (l line) open(ctx context.Context, g globals) (connect func(context.Context) (wire.Line, error), end func(), err error) {
+	if path, ok := strings.CutPrefix(l.Port, "pty:"); ok {
+		p, err := wire.OpenPTY(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(context.Context) (wire.Line, error) { return terminal{p}, nil }, func() { p.Close() }, nil
+	}
+	address, err := port.Parse(l.Port)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	p, err := port.Open(ctx, address, port.Options{Log: g.log(), MinBackoff: 500 * time.Millisecond, MaxBackoff: 2 * time.Second})
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	connections := make(chan wire.Line)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		p.Serve(ctx, func(ctx context.Context, c port.Conn) error {
+			once := &ending{Conn: c, ended: make(chan struct{})}
+			select {
+			case connections <- once:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			select {
+			case <-once.ended:
+			case <-ctx.Done():
+			}
+			return nil
+		})
+	})
+	connect = func(ctx context.Context) (wire.Line, error) {
+		select {
+		case c := <-connections:
+			return c, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return connect, func() { cancel(); serving.Wait() }, nil
+}
+
+// ending is a connection that says when it was closed.
+type ending struct {
+	port.Conn
+	once  sync.Once
+	ended chan struct{}
+}
+
+func (e *ending) Close() error {
+	e.once.Do(func() { close(e.ended) })
+	return e.Conn.Close()
+}
+
+// terminal is a pseudo terminal as a line. It stays plugged in when a
+// conversation ends.
+type terminal struct{ *wire.PTY }
+
+// Close only frees a blocked Read.
+func (t terminal) Close() error { return t.SetReadDeadline(time.Unix(1, 0)) }
+
+type analyserCommand struct {
+	line
+	Profile    string        `help:"The model: ${models}." default:"sysmex-xn-l" placeholder:"PROFILE"`
+	Transcript string        `help:"Play the device's lines of this transcript instead, and hold the host's against it." type:"existingfile" placeholder:"FILE"`
+	Count      int           `help:"Messages in all; 0: until it is stopped." default:"10"`
+	Every      time.Duration `help:"One message so often." default:"1s"`
+	Seed       uint64        `help:"Seed of specimens and values." default:"1"`
+	Number     int           `help:"Of the analyser: part of its specimen identifiers." default:"1"`
+	analyser.Faults
+}
+
+func (c analyserCommand) Run(ctx context.Context, g globals) error {
+	connect, end, err := c.open(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if c.Transcript != "" {
+		return c.speak(ctx, connect)
+	}
+	model, ok := analyser.Models[c.Profile]
+	if !ok {
+		return fmt.Errorf("there is no model %q; there are %s", c.Profile, models())
+	}
+	a := analyser.New(analyser.Options{
+		Name: c.Profile, Model: model, Seed: c.Seed, Start: time.Now(), Number: c.Number, Every: c.Every, Limit: c.Count,
+		Timing: analyser.Standard, Truth: truth.New(os.Stdout, time.Now), Log: g.log(),
+	})
+	a.Inject(c.Faults)
+	a.Run(ctx, connect)
+	return short(a.Sent(), c.Count)
+}
+
+// speak plays a transcript once.
+func (c analyserCommand) speak(ctx context.Context, connect func(context.Context) (wire.Line, error)) error {
+	text, err := os.ReadFile(c.Transcript)
+	if err != nil {
+		return err
+	}
+	steps, err := transcript.Parse(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Transcript, err)
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Minute)); err != nil {
+		return err
+	}
+	if err := transcript.Speak(ctx, conn, steps, 35*time.Second); err != nil {
+		return fmt.Errorf("%s: %w", c.Transcript, err)
+	}
+	fmt.Println("the host answered as the transcript says")
+	return nil
+}
+
+// models are the analysers that can be played.
+func models() string {
+	var all []string
+	for name := range analyser.Models {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+type lisCommand struct {
+	Listen string `arg:"" help:"Where it listens, HOST:PORT." default:"127.0.0.1:2576"`
+	Name   string `help:"Its MSH-3." default:"LIS"`
+	lis.Faults
+}
+
+func (c lisCommand) Run(ctx context.Context, g globals) error {
+	show := lines(os.Stdout)
+	l := lis.New(lis.Options{Name: c.Name, Received: func(d truth.Delivery) { show(d) }, Log: g.log(), Now: time.Now, Zone: time.Local})
+	l.Inject(c.Faults)
+	return l.Run(ctx, c.Listen, listening)
+}
+
+func listening(a net.Addr) { fmt.Fprintln(os.Stderr, "listening on", a) }
+
+type pacsCommand struct {
+	Listen  string `arg:"" help:"Where it listens, HOST:PORT." default:"127.0.0.1:4242"`
+	AETitle string `help:"By which it must be called. Default: any." name:"ae-title" placeholder:"TITLE"`
+	pacs.Faults
+}
+
+func (c pacsCommand) Run(ctx context.Context, g globals) error {
+	show := lines(os.Stdout)
+	p := pacs.New(pacs.Options{Name: "pacs", AETitle: c.AETitle, Received: func(d truth.Delivery) { show(d) }, Log: g.log()})
+	p.Inject(c.Faults)
+	return p.Run(ctx, c.Listen, listening)
+}
+
+type modalityCommand struct {
+	Gateway string        `arg:"" help:"The gateway's DICOM listener, HOST:PORT." default:"127.0.0.1:11112"`
+	AETitle string        `help:"Its own." name:"ae-title" default:"CT1"`
+	Called  string        `help:"The gateway's." default:"NHIP"`
+	Count   int           `help:"Images in all; 0: until it is stopped." default:"10"`
+	Every   time.Duration `help:"One image so often." default:"200ms"`
+	Size    int           `help:"Rows and columns." default:"64"`
+	Seed    uint64        `help:"Seed of the pixels." default:"1"`
+	modality.Faults
+}
+
+func (c modalityCommand) Run(ctx context.Context, g globals) error {
+	m := modality.New(modality.Options{
+		Name: strings.ToLower(c.AETitle), AETitle: c.AETitle, Called: c.Called, Address: func() (string, error) { return c.Gateway, nil },
+		Seed: c.Seed, Start: time.Now(), Every: c.Every, Limit: c.Count, Size: c.Size, Truth: truth.New(os.Stdout, time.Now), Log: g.log(),
+	})
+	m.Inject(c.Faults)
+	m.Run(ctx)
+	return short(m.Sent(), c.Count)
+}
+
+type monitorCommand struct {
+	line
+	Profile string        `help:"hl7-pcd01 or masimo-ascii1." enum:"hl7-pcd01,masimo-ascii1" default:"hl7-pcd01"`
+	Count   int           `help:"Messages or lines in all; 0: until it is stopped." default:"10"`
+	Every   time.Duration `help:"One message or line so often." default:"1s"`
+	Seed    uint64        `help:"Seed of the readings." default:"1"`
+	monitor.Faults
+}
+
+func (c monitorCommand) Run(ctx context.Context, g globals) error {
+	connect, end, err := c.open(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer end()
+	o := monitor.Options{
+		Name: "monitor", Seed: c.Seed, Start: time.Now(), Every: c.Every, Limit: c.Count, Zone: time.Local,
+		Truth: truth.New(os.Stdout, time.Now), Log: g.log(),
+	}
+	if c.Profile == "hl7-pcd01" {
+		m := monitor.New(o)
+		m.Inject(c.Faults)
+		m.Run(ctx, connect)
+		return short(m.Sent(), c.Count)
+	}
+	if c.Faults != (monitor.Faults{}) {
+		return errors.New("masimo-ascii1 has no faults")
+	}
+	x := monitor.NewOximeter(o)
+	conn, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	if t, ok := conn.(terminal); ok {
+		return x.Run(ctx, t.PTY)
+	}
+	return x.Run(ctx, monitor.Unread{WriteCloser: conn})
+}
+
+func short(sent, want int) error {
+	if sent < want {
+		return fmt.Errorf("%d of %d were acknowledged", sent, want)
+	}
+	return nil
+}
