@@ -138,7 +138,7 @@ func (f *Forwarder) associate(ctx context.Context, k store.Kind) (delivery.Event
 	contexts, _ := store.Contexts(f.kinds)
 	a, err := association.Dial(ctx, f.d.Address, association.Proposal{
 		Calling: f.d.Calling, Called: f.d.Called, Contexts: contexts,
-		Timeouts: association.Timeouts{ARTIM: f.d.Connect, DIMSE: f.d.Answer},
+		Timeouts: association.Timeouts{ARTIM: f.d.Connect, DIMSE: f.d.Answer, Response: f.d.Answer},
 	})
 	var rejected *association.RejectedError
 	switch {

@@ -63,6 +63,20 @@ type brokenError struct{ err error }
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
+// toDisk remembers whether it was the disk that failed.
+type toDisk struct {
+	w   io.Writer
+	err error
+}
+
+func (d *toDisk) Write(b []byte) (int, error) {
+	n, err := d.w.Write(b)
+	if err != nil {
+		d.err = err
+	}
+	return n, err
+}
+
 // receive streams the object into the spool as a DICOM file (PS3.10 section 7).
 func (s *Storage) receive(r store.Request, dataSet io.Reader) (spool.Ref, dicom.Header, error) {
 	w, err := s.Spool.Create()
@@ -74,23 +88,14 @@ func (s *Storage) receive(r store.Request, dataSet io.Reader) (spool.Ref, dicom.
 		return spool.Ref{}, dicom.Header{}, err
 	}
 	h := dicom.NewHeaderReader(r.TransferSyntaxUID)
-	buf := make([]byte, 128<<10)
-	for {
-		n, readErr := dataSet.Read(buf)
-		if n > 0 {
-			h.Write(buf[:n])
-			if _, err := w.Write(buf[:n]); err != nil {
-				w.Abort()
-				return spool.Ref{}, dicom.Header{}, err
-			}
+	written := &toDisk{w: w}
+	_, err = io.Copy(io.MultiWriter(h, written), dataSet)
+	if err != nil {
+		w.Abort()
+		if written.err != nil {
+			return spool.Ref{}, dicom.Header{}, written.err
 		}
-		if errors.Is(readErr, io.EOF) {
-			break
-		}
-		if readErr != nil {
-			w.Abort()
-			return spool.Ref{}, dicom.Header{}, &brokenError{readErr}
-		}
+		return spool.Ref{}, dicom.Header{}, &brokenError{err}
 	}
 	ref, err := w.Commit()
 	return ref, h.Header(), err

@@ -27,10 +27,11 @@ func (g *Gateway) startAnalysers() {
 				Log:     g.log.With("analyser", a.Name),
 			})
 		}
+		conns := 2 // a new one beside an old one that drains
 		if g.profiles[a.Profile].Protocol() == "hl7" {
-			handle = link.mllp
+			handle, conns = link.mllp, 0
 		}
-		g.openPort("analyser "+a.Name, link, a.Port, a.Address, handle)
+		g.openPort("analyser "+a.Name, link, a.Port, a.Address, conns, handle)
 	}
 }
 
@@ -54,16 +55,18 @@ func (h astmHandler) Incomplete(ctx context.Context, m e1381.Message, reason str
 	return h.ASTM.Incomplete(context.WithoutCancel(ctx), m, reason)
 }
 
-// openPort keeps the port of a device open.
-func (g *Gateway) openPort(listener string, d device, text string, allowed []netip.Prefix, handle port.Handler) {
+// openPort keeps the port of a device open, for as many connections at once (0:
+// the default of package port).
+func (g *Gateway) openPort(listener string, d device, text string, allowed []netip.Prefix, conns int, handle port.Handler) {
 	a, err := port.Parse(text)
 	if err != nil { // the configuration was checked
 		g.states.failed(listener, err.Error())
 		return
 	}
 	o := port.Options{
-		Log:   g.log.With(d.kind, d.name),
-		State: func(s port.State) { d.state(s, a) },
+		Log:      g.log.With(d.kind, d.name),
+		MaxConns: conns,
+		State:    func(s port.State) { d.state(s, a) },
 	}
 	if len(allowed) > 0 {
 		o.Allow = func(peer netip.Addr) bool {

@@ -39,6 +39,7 @@ func (g *Gateway) startDICOM() {
 		Accept:          g.accept,
 		MaxAssociations: g.cfg.DICOM.MaxAssociations,
 		Log:             g.log,
+		Ended:           g.associationEnded,
 		Handlers: map[dimse.CommandField]association.Handler{
 			dimse.CEchoRQ:  echo.Handle,
 			dimse.CStoreRQ: store.Handle(s.Handle),
@@ -89,6 +90,13 @@ func (g *Gateway) accept(r association.Request) association.Answer {
 			}
 			return syntax(ts)
 		},
+	}
+}
+
+// associationEnded notes that a modality has left.
+func (g *Gateway) associationEnded(r association.Request, _ error) {
+	if m, ok := g.modality(r.Calling, r.Peer.Addr()); ok {
+		g.states.set(m.Name, interpret.Modality, "heard", r.Peer.Addr().Unmap().String())
 	}
 }
 

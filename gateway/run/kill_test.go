@@ -25,6 +25,7 @@ import (
 	"nhip/hardware-sim/modality"
 	"nhip/hardware-sim/pacs"
 	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
 )
 
 // childConfig names the configuration that this test program runs as a gateway,
@@ -152,7 +153,7 @@ func (h *hospital) start(seed uint64) (*lis.LIS, *pacs.PACS) {
 		})
 		h.stops = append(h.stops, a.Stop)
 		h.goRun(func(ctx context.Context) {
-			a.Run(ctx, func(ctx context.Context) (analyser.Line, error) {
+			a.Run(ctx, func(ctx context.Context) (wire.Line, error) {
 				var d net.Dialer
 				return d.DialContext(ctx, "tcp", h.ports[name])
 			})

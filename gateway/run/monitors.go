@@ -34,7 +34,7 @@ func (g *Gateway) startMonitors() {
 		case m.Class == config.ClassLive:
 			handle = func(ctx context.Context, c port.Conn) error { return g.liveMLLP(ctx, m, c) }
 		}
-		g.openPort("monitor "+m.Name, link, m.Port, m.Address, handle)
+		g.openPort("monitor "+m.Name, link, m.Port, m.Address, 0, handle)
 	}
 }
 

@@ -110,7 +110,7 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 	spoken := map[string]bool{}
 	defer func() {
 		for name := range spoken {
-			l.closed(name)
+			l.closed(name, address)
 		}
 	}()
 	// The reason is in the log.
@@ -194,13 +194,13 @@ func (l *peerListener) spoke(name string, address netip.Addr) {
 	l.g.states.set(name, interpret.Peer, "connected", address.String())
 }
 
-func (l *peerListener) closed(name string) {
+func (l *peerListener) closed(name string, address netip.Addr) {
 	l.mu.Lock()
 	l.perPeer[name]--
 	last := l.perPeer[name] == 0
 	l.mu.Unlock()
 	if last {
-		l.g.states.set(name, interpret.Peer, "waiting", "")
+		l.g.states.set(name, interpret.Peer, "heard", address.String())
 	}
 }
 
