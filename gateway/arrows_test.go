@@ -22,6 +22,7 @@ var mayImport = []struct {
 	imports []string
 }{
 	{"gateway/record", nil}, // what moves: the standard library only
+	{"gateway/reason", nil}, // why something is held: the standard library only
 	{"gateway", []string{"gateway", "drivers", "dicom", "hl7", "storage"}},
 	{"drivers", []string{"drivers", "hl7", "gateway/record"}},
 	{"dicom", []string{"dicom"}},

@@ -1,0 +1,123 @@
+package reason
+
+// Why something that came is held before it has a destination.
+const (
+	Incomplete        Code = "incomplete"          // {0} what the driver said
+	IncompleteSilence Code = "incomplete.silence"  // the receiver's timer ran out
+	IncompleteEOT     Code = "incomplete.eot"      // EOT without an L record
+	IncompleteCut     Code = "incomplete.cut"      // the line broke
+	IncompleteClosed  Code = "incomplete.closed"   // the device closed the connection
+	IncompleteStopped Code = "incomplete.stopped"  // we stopped
+	IncompleteTooLong Code = "incomplete.too-long" // {0} the limit
+	Unreadable        Code = "unreadable"          // {0} what is wrong
+	NotConfigured     Code = "not-configured"      // {0} the connection
+	WrongKind         Code = "wrong-kind"          // {0} kind of connection, {1} kind of entry
+	NoSpecimen        Code = "no-specimen"         // {0} how many results
+	NoControlID       Code = "no-control-id"       // MSH-10
+	OtherBytes        Code = "other-bytes"         // {0} the journal entry of the first
+	TooMuch           Code = "too-much"            // {0} how many messages
+	NotRendered       Code = "not-rendered"        // {0} what is wrong
+	Damaged           Code = "damaged"             // {0} what is wrong
+)
+
+// What came of sending something.
+const (
+	Answered        Code = "answered"         // {0} MSA-1 and, where said, ERR-3 and ERR-2
+	NoAnswer        Code = "no-answer"        //
+	ConnectionBroke Code = "connection-broke" // {0} what the system said
+	NoAcknowledge   Code = "no-acknowledge"   // {0} what is wrong with the answer
+	OtherMessage    Code = "other-message"    // MSA-2
+	Unframed        Code = "unframed"         // 0B or 1C in the message
+	Status          Code = "status"           // {0} the DICOM status with its meaning
+	NoSOPClass      Code = "no-sop-class"     // {0} SOP class
+	NoSyntax        Code = "no-syntax"        // {0} SOP class, {1} transfer syntax
+	NotTaken        Code = "not-taken"        // {0} SOP class, {1} transfer syntax, {2} the answer
+	NotOurAE        Code = "not-our-ae"       // {0} called AE title
+	UnknownToThem   Code = "unknown-to-them"  // {0} calling AE title
+	NoAssociation   Code = "no-association"   // {0} the rejection
+	Restarted       Code = "restarted"        //
+	Released        Code = "released"         //
+)
+
+// Why there is no connection to a peer.
+const (
+	NothingListens Code = "nothing-listens"
+	ConnectTimeout Code = "connect-timeout"
+	NoRoute        Code = "no-route"
+	NoSuchHost     Code = "no-such-host"  // {0} the name
+	NoConnection   Code = "no-connection" // {0} what the system said
+)
+
+// Why a port of ours is not open.
+const (
+	PortTaken          Code = "port-taken"
+	NoSuchAddress      Code = "no-such-address"
+	PortNotPermitted   Code = "port-not-permitted"
+	SerialTaken        Code = "serial-taken"
+	SerialNotPermitted Code = "serial-not-permitted"
+)
+
+// What a stranger wanted.
+const (
+	SendHL7         Code = "send-hl7"
+	UsePort         Code = "use-port" // {0} the device whose port it is
+	TooManyFromHere Code = "too-many"
+)
+
+// given is for a Reason with Times.
+var given = [2]string{"{0} times; the last time: {1}", "{0} lần; lần cuối: {1}"}
+
+// texts has every Code in English and Vietnamese; the empty one shows its
+// arguments.
+var texts = map[Code][2]string{
+	"": {"{0}", "{0}"},
+
+	Incomplete:        {"the transmission broke off before its end: {0}", "đường truyền bị ngắt khi bản tin chưa kết thúc: {0}"},
+	IncompleteSilence: {"the device fell silent for 30 s in the middle of a message", "máy ngừng gửi quá 30 giây khi bản tin chưa kết thúc"},
+	IncompleteEOT:     {"the device ended the transmission (EOT) without the L record that ends a message", "máy kết thúc phiên truyền (EOT) mà chưa gửi bản ghi L kết thúc bản tin"},
+	IncompleteCut:     {"the line was cut in the middle of a message", "đường truyền bị đứt khi bản tin chưa kết thúc"},
+	IncompleteClosed:  {"the device closed the connection in the middle of a message", "máy đóng kết nối khi bản tin chưa kết thúc"},
+	IncompleteStopped: {"the gateway was stopped in the middle of a message", "cổng kết nối dừng khi bản tin chưa kết thúc"},
+	IncompleteTooLong: {"the message is too long: {0}", "bản tin quá dài: {0}"},
+	Unreadable:        {"it cannot be read: {0}", "không đọc được: {0}"},
+	NotConfigured:     {"{0} is no longer in the configuration", "{0} không còn trong tệp cấu hình"},
+	WrongKind:         {"a connection of kind {0} sends nothing of kind {1}", "kết nối loại {0} không gửi dữ liệu loại {1}"},
+	NoSpecimen:        {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
+	NoControlID:       {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
+	OtherBytes:        {"a different object with the same SOP Instance UID came before ({0}); both are kept", "trước đó đã nhận một đối tượng khác cùng SOP Instance UID ({0}); cả hai đều được lưu"},
+	TooMuch:           {"it would become {0} messages at once, more than one commit holds", "sẽ thành {0} bản tin cùng lúc, vượt quá một lần ghi"},
+	NotRendered:       {"no message can be made of it: {0}", "không tạo được bản tin để gửi: {0}"},
+	Damaged:           {"the stored copy cannot be read: {0}", "không đọc được bản lưu trên đĩa: {0}"},
+
+	Answered:        {"the destination answered {0}", "nơi nhận trả lời {0}"},
+	NoAnswer:        {"no answer in time", "quá thời gian chờ mà không có trả lời"},
+	ConnectionBroke: {"the connection broke before the answer: {0}", "kết nối bị đứt trước khi có trả lời: {0}"},
+	NoAcknowledge:   {"the answer is no acknowledgement: {0}", "trả lời không phải là bản tin xác nhận: {0}"},
+	OtherMessage:    {"the answer is for another message: its MSA-2 is not our MSH-10", "trả lời dành cho bản tin khác: MSA-2 không trùng MSH-10 đã gửi"},
+	Unframed:        {"the message holds bytes that delimit MLLP frames (0B or 1C)", "bản tin chứa byte phân cách khung MLLP (0B hoặc 1C)"},
+	Status:          {"the destination answered with status {0}", "nơi nhận trả lời trạng thái {0}"},
+	NoSOPClass:      {"the destination does not take SOP class {0}", "nơi nhận không hỗ trợ SOP class {0}"},
+	NoSyntax:        {"the destination does not take SOP class {0} in transfer syntax {1}", "nơi nhận không hỗ trợ SOP class {0} với transfer syntax {1}"},
+	NotTaken:        {"the destination does not take SOP class {0} in transfer syntax {1}: {2}", "nơi nhận không chấp nhận SOP class {0} với transfer syntax {1}: {2}"},
+	NotOurAE:        {"the destination says that it is not AE title {0}: correct called_ae_title", "nơi nhận báo nó không phải AE title {0}: hãy sửa called_ae_title"},
+	UnknownToThem:   {"the destination does not know AE title {0}: enter this gateway there", "nơi nhận không biết AE title {0}: hãy khai báo cổng kết nối này tại đó"},
+	NoAssociation:   {"no association: {0}", "không lập được association: {0}"},
+	Restarted:       {"sent again after a restart", "gửi lại sau khi khởi động lại"},
+	Released:        {"released by a person", "đã được người dùng cho gửi lại"},
+
+	NothingListens: {"nothing listens there (connection refused)", "không có chương trình nào nghe tại đó (connection refused)"},
+	ConnectTimeout: {"no answer to the connection in time", "quá thời gian chờ kết nối"},
+	NoRoute:        {"no way to that address: network cable, address or router", "không có đường mạng tới địa chỉ đó: kiểm tra dây mạng, địa chỉ, bộ định tuyến"},
+	NoSuchHost:     {"the name {0} is not known", "không tìm thấy tên máy {0}"},
+	NoConnection:   {"no connection: {0}", "không có kết nối: {0}"},
+
+	PortTaken:          {"the port is taken by another program", "cổng đã bị chương trình khác sử dụng"},
+	NoSuchAddress:      {"this machine does not have that address", "máy tính này không có địa chỉ đó"},
+	PortNotPermitted:   {"the port may not be opened by this user (ports below 1024 need CAP_NET_BIND_SERVICE)", "người dùng này không được mở cổng đó (cổng dưới 1024 cần quyền CAP_NET_BIND_SERVICE)"},
+	SerialTaken:        {"the serial port is in use by another program", "cổng nối tiếp đang bị chương trình khác sử dụng"},
+	SerialNotPermitted: {"the serial port may not be opened by this user: is it in the group dialout?", "người dùng này không được mở cổng nối tiếp: đã ở trong nhóm dialout chưa?"},
+
+	SendHL7:         {"send HL7", "gửi HL7"},
+	UsePort:         {"connect to the port of {0}", "kết nối tới cổng của {0}"},
+	TooManyFromHere: {"more connections than are allowed", "mở nhiều kết nối hơn mức cho phép"},
+}
