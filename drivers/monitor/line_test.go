@@ -61,6 +61,7 @@ var lineCases = []struct {
 	{"masimo-ascii1", "11/21/26 12:00:01 SN=1 SPO2=098%", LineUnreadable, nil},
 	{"masimo-ascii1", "11/21/26 12:00:01 SPO2=098% BPM=0711/21/26 12:00:02 SPO2=097% BPM=070", LineUnreadable, nil},
 	{"masimo-ascii1", "SPO2=098% BPM=072", LineUnreadable, nil},
+	{"masimo-ascii1", "11/21/26 12:00:01 SN=\x801 SPO2=098% BPM=072", LineUnreadable, nil},
 	{"nellcor-n595", "21-NOV-26 14:00:05   100    120    50", LineReading, []string{
 		"150456 MDC_PULS_OXIM_SAT_O2=100 % @2026-11-21T14:00:05+07:00 valid",
 		"149530 MDC_PULS_OXIM_PULS_RATE=120 /min @2026-11-21T14:00:05+07:00 valid",

@@ -180,6 +180,7 @@ OBX|6|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC||98|262688^MDC_DIM_MMHG^MDC|||||F
 OBX|7|CWE|150456^MDC_PULS_OXIM_SAT_O2^MDC||1^a^b||||||F
 OBX|8|TX|NOTE^note^L||a word||||||F
 OBX|9|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC||1e3|%^%^UCUM|||||F
+OBX|10|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC||98|%^%^UCUM|||||X
 `,
 		want: []string{
 			"147842 MDC_ECG_HEART_RATE=72 /min @- valid",
@@ -189,6 +190,7 @@ OBX|9|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC||1e3|%^%^UCUM|||||F
 			"150456 MDC_PULS_OXIM_SAT_O2= % @- questionable (the device sends more than one value)",
 			"150456 MDC_PULS_OXIM_SAT_O2=98  @- valid",
 			"150456 MDC_PULS_OXIM_SAT_O2= % @- questionable (the value is not a number)",
+			"150456 MDC_PULS_OXIM_SAT_O2= % @- unavailable (the device cannot obtain it)",
 		},
 		consumed: map[string]int{"other value type": 1, "text": 1},
 	},

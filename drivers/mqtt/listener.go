@@ -13,6 +13,7 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // A listener accepts connections for the broker. mochi's own gives up at the
@@ -74,10 +75,13 @@ func (b *Broker) accept(id string, nc net.Conn, establish listeners.EstablishFn)
 	b.wg.Go(func() {
 		defer b.dropConn(c)
 		defer c.Close()
-		defer func() { // a fault in the codec ends this connection, not the gateway
+		defer func() {
+			// A fault in the codec ends this connection, not the gateway: a SUBSCRIBE
+			// that ends before its options is read beyond its end by mochi 2.7.9.
 			if p := recover(); p != nil {
 				b.panics.Add(1)
 				b.log.Error("mqtt: connection ended by a panic", "peer", c.peer, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				b.forget(c)
 			}
 		}()
 		err := establish(id, c)
@@ -85,12 +89,34 @@ func (b *Broker) accept(id string, nc net.Conn, establish listeners.EstablishFn)
 			return
 		}
 		var timeout net.Error
+		var code packets.Code
 		reason := "no MQTT CONNECT"
-		if errors.As(err, &timeout) && timeout.Timeout() {
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
 			reason = fmt.Sprintf("no complete CONNECT within %v", b.o.ConnectTimeout)
+		case errors.As(err, &code):
+			reason += ": " + code.Reason
 		}
 		b.refuse(Stranger{Address: c.peer, Wanted: "connect", Reason: reason})
 	})
+}
+
+// forget does what mochi does at the end of a client, where it did not come to
+// it: the will is sent, the subscriptions are removed.
+func (b *Broker) forget(c *conn) {
+	cl := c.client
+	if cl == nil {
+		return
+	}
+	if w := cl.Properties.Will; w.Flag == 1 {
+		(&hook{b: b}).OnWill(cl, w)
+		if err := b.server.Publish(w.TopicName, w.Payload, w.Retain, w.Qos); err != nil {
+			b.log.Error("mqtt: will not published", "user", c.user.Name, "peer", c.peer, "error", err)
+		}
+	}
+	cl.ClearInflights()
+	b.server.UnsubscribeClient(cl)
+	b.server.Clients.Delete(cl.ID)
 }
 
 // admitConn counts a connection in; the answer is why not.
