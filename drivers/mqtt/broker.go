@@ -62,6 +62,9 @@ type Options struct {
 	// message is not published. It is called from many goroutines, one at a time
 	// per connection.
 	OnRecord func(context.Context, Publish) error
+	// Online is told how many clients of a user are connected, when that changes;
+	// it must not block.
+	Online func(user string, clients int)
 	// Refused is told of everything that was refused; it must not block.
 	Refused func(Stranger)
 
@@ -92,6 +95,9 @@ func (o *Options) defaults() {
 	set(&o.MaxRetained, 2000)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Online == nil {
+		o.Online = func(string, int) {}
 	}
 	if o.Refused == nil {
 		o.Refused = func(Stranger) {}
@@ -134,6 +140,7 @@ type Broker struct {
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	clients map[clientKey]*conn
+	online  map[string]int // connections by user
 	perIP   map[netip.Addr]int
 	closing bool
 
@@ -157,7 +164,7 @@ func New(o Options) (*Broker, error) {
 	if o.MaxInflight > 65535 || o.MaxPacket > 256<<20 {
 		return nil, fmt.Errorf("mqtt: a limit is out of range: inflight %d, packet %d", o.MaxInflight, o.MaxPacket)
 	}
-	b := &Broker{o: o, log: o.Log, users: map[string]*user{}, clients: map[clientKey]*conn{}, conns: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}}
+	b := &Broker{o: o, log: o.Log, users: map[string]*user{}, clients: map[clientKey]*conn{}, online: map[string]int{}, conns: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}}
 	for _, u := range o.Users {
 		if err := checkUser(u); err != nil {
 			return nil, err
@@ -340,6 +347,15 @@ func (b *Broker) replace(c *conn) (old *conn) {
 	old = b.clients[key]
 	b.clients[key] = c
 	return old
+}
+
+// count notes that a client of a user has come or gone. Online is told under
+// the lock, so that it hears the changes in their order.
+func (b *Broker) count(user string, change int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.online[user] += change
+	b.o.Online(user, b.online[user])
 }
 
 // login returns the user of a name and password, or nil. It takes the same time

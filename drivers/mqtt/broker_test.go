@@ -911,3 +911,43 @@ func TestAPanicOfTheCodecEndsItsConnectionOnly(t *testing.T) {
 		t.Errorf("received %s", p.Topic)
 	}
 }
+
+func TestWhoIsConnectedIsTold(t *testing.T) {
+	type change struct {
+		user    string
+		clients int
+	}
+	changes := make(chan change, 10)
+	b := start(t, func(o *Options) { o.Online = func(user string, clients int) { changes <- change{user, clients} } })
+	want := func(clients int) {
+		t.Helper()
+		select {
+		case got := <-changes:
+			if got != (change{"ward", clients}) {
+				t.Errorf("%+v, want ward %d", got, clients)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing was told")
+		}
+	}
+	first := dial(t, b)
+	first.send(connectPacket("ward", "secret-3", "x", ""))
+	first.expect(0x20, 0, 0)
+	want(1)
+	second := dial(t, b)
+	second.send(connectPacket("ward", "secret-3", "y", ""))
+	second.expect(0x20, 0, 0)
+	want(2)
+	refused := dial(t, b)
+	refused.send(connectPacket("ward", "wrong", "z", ""))
+	refused.expect(0x20, 0, 5)
+	first.Close()
+	want(1)
+	again := dial(t, b) // takes over from y
+	again.send(connectPacket("ward", "secret-3", "y", ""))
+	again.expect(0x20, 0, 0)
+	want(2)
+	want(1)
+	again.Close()
+	want(0)
+}

@@ -140,6 +140,8 @@ func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	}
 	c.user, c.client, c.maxQoS = u, cl, 1
 	n := h.b.admitted.Add(1)
+	c.counted.Store(true)
+	h.b.count(u.Name, 1)
 	h.b.log.Info("mqtt: connected", "user", u.Name, "peer", c.peer, "version", pk.ProtocolVersion)
 
 	// MQTT 5 section 3.1.4: the older connection of the client ends. mochi's own
@@ -280,6 +282,9 @@ func (h *hook) OnDisconnect(cl *mochi.Client, err error, _ bool) {
 	c := of(cl)
 	if c == nil || c.user == nil {
 		return
+	}
+	if c.counted.CompareAndSwap(true, false) {
+		h.b.count(c.user.Name, -1)
 	}
 	if c.slow.Load() {
 		h.b.slow.Add(1)

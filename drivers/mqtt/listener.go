@@ -160,6 +160,7 @@ type conn struct {
 	limit   int           // bytes that wait
 	decided atomic.Bool   // CONNECT was answered
 	slow    atomic.Bool   // closed because it does not read
+	counted atomic.Bool   // among its user's clients
 	user    *user         // set at CONNECT, before any other packet
 	client  *mochi.Client // likewise
 	id      string        // client identifier as sent

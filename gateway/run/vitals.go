@@ -13,6 +13,7 @@ import (
 	"nhip/gateway/config"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/vitals"
 	"nhip/storage"
@@ -80,8 +81,15 @@ func (g *Gateway) openBroker(users []mqtt.User) ([]string, func(context.Context)
 			g.states.seen(p.User, interpret.MQTTUser)
 			return g.in.Observation(ctx, intake.KindMQTT, p.User, "", p.Payload, map[string]string{"topic": p.Topic})
 		},
+		Online: func(user string, clients int) {
+			if clients == 0 {
+				g.states.set(user, interpret.MQTTUser, "offline", "")
+				return
+			}
+			g.states.set(user, interpret.MQTTUser, "connected", fmt.Sprintf("%d", clients))
+		},
 		Refused: func(s mqtt.Stranger) {
-			g.strangers.refused(config.Stranger{Kind: "mqtt", Address: host(s.Address), User: s.Username}, s.Wanted+": "+s.Reason)
+			g.strangers.refused(config.Stranger{Kind: "mqtt", Address: host(s.Address), User: s.Username}, reason.Text(s.Wanted+": "+s.Reason))
 		},
 	})
 	if err != nil {
