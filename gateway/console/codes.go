@@ -22,21 +22,6 @@ const (
 	StateHolding   Code = "holding"   // {0} how many items wait for a person
 )
 
-// Reasons why an item is held.
-const (
-	HoldIncomplete  Code = "hold.incomplete"   // {0} why the transmission ended
-	HoldUnreadable  Code = "hold.unreadable"   // {0} what is wrong
-	HoldRefused     Code = "hold.refused"      // {0} the answer, {1} its text
-	HoldRefusedMax  Code = "hold.refused-max"  // {0} how often, {1} the answer
-	HoldStatus      Code = "hold.status"       // {0} the DICOM status in hexadecimal
-	HoldNotAccepted Code = "hold.not-accepted" // {0} the SOP class or transfer syntax
-	HoldOtherBytes  Code = "hold.other-bytes"  // another object under a UID already seen
-	HoldNoSpecimen  Code = "hold.no-specimen"
-	HoldNoControlID Code = "hold.no-control-id"
-	HoldDamaged     Code = "hold.damaged" // the stored copy fails its checksum
-	HoldOther       Code = "hold.other"   // {0} the reason as it is known
-)
-
 // What became of a message or delivery.
 const (
 	OutcomeStored    Code = "out.stored"    // on disk, not yet interpreted
@@ -60,6 +45,8 @@ const (
 	ConsumedIgnored         Code = "ignored"
 	ConsumedNoDestination   Code = "no_destination"
 	ConsumedTrial           Code = "trial"
+	ConsumedNoResult        Code = "no_result"
+	ConsumedNoObservation   Code = "no_observation"
 )
 
 // Why the gateway is not healthy.

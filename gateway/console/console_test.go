@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"nhip/gateway/config"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 )
 
@@ -91,7 +92,7 @@ func hospital() *fake {
 				{Name: "bed-12", Kind: "monitor", Profile: "hl7-pcd01", State: Say(StateListening, "192.168.10.2:4101"), Since: ago(50 * time.Hour)},
 				{Name: "his", Kind: "hl7_peer", State: Say(StateUnheard), Since: ago(50 * time.Hour)},
 				{Name: "ward-display", Kind: "mqtt_user", State: Say(StateOffline), Since: ago(26 * time.Hour), Last: ago(26 * time.Hour)},
-				{Name: "lis", Kind: "destination", State: Say(StateRetrying, "7", "connection refused"), Since: ago(12 * time.Minute), Last: ago(13 * time.Minute)},
+				{Name: "lis", Kind: "destination", State: SayWhy(StateRetrying, reason.New(reason.NothingListens), "7"), Since: ago(12 * time.Minute), Last: ago(13 * time.Minute)},
 				{Name: "pacs", Kind: "destination", State: Say(StateSending), Since: ago(time.Minute), Last: ago(2 * time.Second)},
 			},
 			Queues: []Queue{
@@ -99,15 +100,15 @@ func hospital() *fake {
 				{Destination: "pacs", Depth: 0},
 			},
 			Held: []Held{
-				{ID: "lis/381", Destination: "lis", Connection: "xn-1", Subject: "2601140019", Reason: Say(HoldRefused, "AE", "207 unknown specimen"), Since: ago(95 * time.Minute), Behind: 2},
-				{ID: "interpret/77", Connection: "e411-new", Reason: Say(HoldIncomplete, "EOT without L"), Since: ago(30 * time.Minute)},
+				{ID: "lis/381", Destination: "lis", Connection: "xn-1", Subject: "2601140019", Reason: reason.Reason{Code: reason.Answered, Args: []string{"AE 207"}, Said: "unknown specimen"}, Since: ago(95 * time.Minute), Behind: 2},
+				{ID: "interpret/77", Connection: "e411-new", Reason: reason.New(reason.IncompleteEOT), Since: ago(30 * time.Minute)},
 			},
 			Counts: Counts{Accepted: 12345, Delivered: 12286, Queued: 17, Held: 2, Discarded: 1, Expired: 3,
 				Consumed: map[string]int64{string(ConsumedQuery): 20, string(ConsumedTrial): 12, string(ConsumedControl): 4}, Refused: 3},
 			Disk: Disk{Free: 81 << 30, Total: 240 << 30},
 			Strangers: []Stranger{
-				{Stranger: config.Stranger{Kind: "dicom", Address: "192.168.10.77", CallingAE: "US_MINDRAY", CalledAE: "NHIP", CalledIsOurs: true}, Wanted: "C-ECHO", Count: 4, Last: ago(6 * time.Minute)},
-				{Stranger: config.Stranger{Kind: "hl7", Address: "192.168.10.9", Application: "HIS2", Facility: "BV"}, Wanted: "ORU^R01", Count: 1, Last: ago(28 * time.Hour)},
+				{Stranger: config.Stranger{Kind: "dicom", Address: "192.168.10.77", CallingAE: "US_MINDRAY", CalledAE: "NHIP", CalledIsOurs: true}, Wanted: reason.Text("Verification SOP Class"), Count: 4, Last: ago(6 * time.Minute)},
+				{Stranger: config.Stranger{Kind: "hl7", Address: "192.168.10.9", Application: "HIS2", Facility: "BV"}, Wanted: reason.New(reason.SendHL7), Count: 1, Last: ago(28 * time.Hour)},
 			},
 		},
 		messages: []Message{
@@ -212,9 +213,9 @@ func TestHealth(t *testing.T) {
 	if w := get(t, console(f), "/healthz"); w.Code != 200 || w.Body.String() != "ok\n" {
 		t.Error(w.Code, w.Body)
 	}
-	f.health = []Words{Say(HealthListener, "dicom 127.0.0.1:11112", "address already in use"), Say(HealthStore)}
+	f.health = []Words{SayWhy(HealthListener, reason.New(reason.PortTaken), "dicom"), Say(HealthStore)}
 	w := get(t, console(f), "/healthz")
-	if w.Code != 503 || w.Body.String() != "dicom 127.0.0.1:11112 is not open: address already in use\nthe store has failed: nothing is acknowledged\n" {
+	if w.Code != 503 || w.Body.String() != "dicom is not open: the port is taken by another program\nthe store has failed: nothing is acknowledged\n" {
 		t.Error(w.Code, w.Body)
 	}
 	page := get(t, console(f), "/?lang=vi").Body.String()
@@ -226,10 +227,10 @@ func TestHealth(t *testing.T) {
 func TestOverviewShowsWhatIssueAsksInBothLanguages(t *testing.T) {
 	c := console(hospital())
 	for lang, wants := range map[string][]string{
-		"en": {"connected with 192.168.10.31:50122", "attempt 7 failed: connection refused; it is tried again by itself", "12 min", "12,345", "The sum is right",
-			"the destination refused it: AE 207 unknown specimen", "US_MINDRAY", "ae_title = &#34;US_MINDRAY&#34;", "delivered to pacs", "stored, goes nowhere: control material", "on trial: stored, never sent", "81.0 GiB free of 240.0 GiB"},
-		"vi": {"đang kết nối với 192.168.10.31:50122", "lần gửi 7 không được: connection refused; sẽ tự gửi lại", "12 phút", "12.345", "Tổng khớp",
-			"nơi nhận từ chối: AE 207 unknown specimen", "US_MINDRAY", "[[modality]]", "đã gửi tới pacs", "đã lưu, không gửi đi: mẫu nội kiểm (QC)", "chạy thử", "còn trống 81,0 GiB trên 240,0 GiB"},
+		"en": {"connected with 192.168.10.31:50122", "attempt 7 failed: nothing listens there (connection refused); it is tried again by itself", "12 min", "12,345", "The sum is right",
+			"the destination answered AE 207: unknown specimen", "without the L record", "send HL7", "US_MINDRAY", "ae_title = &#34;US_MINDRAY&#34;", "delivered to pacs", "stored, goes nowhere: control material", "on trial: stored, never sent", "81.0 GiB free of 240.0 GiB"},
+		"vi": {"đang kết nối với 192.168.10.31:50122", "lần gửi 7 không được: không có chương trình nào nghe tại đó (connection refused); sẽ tự gửi lại", "12 phút", "12.345", "Tổng khớp",
+			"nơi nhận trả lời AE 207: unknown specimen", "chưa gửi bản ghi L", "gửi HL7", "US_MINDRAY", "[[modality]]", "đã gửi tới pacs", "đã lưu, không gửi đi: mẫu nội kiểm (QC)", "chạy thử", "còn trống 81,0 GiB trên 240,0 GiB"},
 	} {
 		for _, target := range []string{"/", "/live"} {
 			w := get(t, c, target+"?lang="+lang)
@@ -555,9 +556,9 @@ func TestWords(t *testing.T) {
 		words Words
 		want  string
 	}{
-		{Say(StateRetrying, "3", "time-out"), "attempt 3 failed: time-out; it is tried again by itself"},
+		{SayWhy(StateRetrying, reason.Text("time-out"), "3"), "attempt 3 failed: time-out; it is tried again by itself"},
 		{Say(StateRetrying), "attempt  failed: ; it is tried again by itself"},
-		{Say(HoldRefused, "{1}", "{0}"), "the destination refused it: {1} {0}"},
+		{Say(StateRetrying, "{1}", "{0}"), "attempt {1} failed: {0}; it is tried again by itself"},
 		{Say("", "as", "it is"), "as it is"},
 		{Say("unknown", "text"), "text"},
 		{Say(OutcomeConsumed, "newer-kind"), "stored, goes nowhere: newer-kind"},

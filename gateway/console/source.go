@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"nhip/gateway/config"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 )
 
@@ -24,14 +25,19 @@ type Source interface {
 }
 
 // Words is a text that the console has in its languages: a code of this package
-// and what goes into its places. An unknown code shows the arguments as they are.
+// and what goes into its places, the reason into the last one. An unknown code
+// shows the arguments as they are.
 type Words struct {
 	Code Code
 	Args []string
+	Why  reason.Reason
 }
 
-// Say makes Words.
-func Say(code Code, args ...string) Words { return Words{code, args} }
+// Say makes Words, SayWhy those with a reason.
+func Say(code Code, args ...string) Words { return Words{Code: code, Args: args} }
+func SayWhy(code Code, why reason.Reason, args ...string) Words {
+	return Words{Code: code, Args: args, Why: why}
+}
 
 // Status is the state of the gateway.
 type Status struct {
@@ -81,7 +87,7 @@ type Held struct {
 	Destination string // empty: it reached no queue of a destination
 	Connection  string // where it came from
 	Subject     string // specimen, SOP Instance UID, control ID: what a person would look for
-	Reason      Words  // one of the Hold… codes
+	Reason      reason.Reason
 	Since       time.Time
 	Behind      int // items that wait behind it
 }
@@ -119,7 +125,7 @@ type Alarm struct {
 // A Stranger was refused because the configuration does not name it.
 type Stranger struct {
 	config.Stranger
-	Wanted string // what it asked for, e.g. "C-STORE" or "ORU^R01"
+	Wanted reason.Reason
 	Count  int64
 	Last   time.Time
 }

@@ -1,19 +1,19 @@
 package console
 
 import (
-	"strconv"
+	"slices"
 	"strings"
+
+	"nhip/gateway/reason"
 )
 
 // A lang is a language of the console.
-type lang int
+type lang = reason.Language
 
 const (
-	en lang = iota
-	vi
+	en = reason.English
+	vi = reason.Vietnamese
 )
-
-func (l lang) String() string { return [...]string{"en", "vi"}[l] }
 
 // A text is one text in each language.
 type text [2]string
@@ -35,18 +35,6 @@ var codeTexts = map[Code]text{
 	StateRetrying:  {"attempt {0} failed: {1}; it is tried again by itself", "lần gửi {0} không được: {1}; sẽ tự gửi lại"},
 	StateHolding:   {"{0} held: a person has to decide", "{0} bản tin bị giữ: cần người quyết định"},
 
-	HoldIncomplete:  {"the transmission broke off before its end: {0}", "đường truyền bị ngắt trước khi kết thúc: {0}"},
-	HoldUnreadable:  {"it cannot be read: {0}", "không đọc được: {0}"},
-	HoldRefused:     {"the destination refused it: {0} {1}", "nơi nhận từ chối: {0} {1}"},
-	HoldRefusedMax:  {"the destination refused it {0} times, last with {1}", "nơi nhận đã từ chối {0} lần, lần cuối: {1}"},
-	HoldStatus:      {"the destination answered with status {0}", "nơi nhận trả lời trạng thái {0}"},
-	HoldNotAccepted: {"the destination does not take {0}", "nơi nhận không chấp nhận {0}"},
-	HoldOtherBytes:  {"a different object with the same SOP Instance UID came before; both are kept", "trước đó đã có một đối tượng khác cùng SOP Instance UID; cả hai đều được lưu"},
-	HoldNoSpecimen:  {"it names no specimen", "không có mã bệnh phẩm"},
-	HoldNoControlID: {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
-	HoldDamaged:     {"the stored copy is damaged", "bản lưu trên đĩa bị hỏng"},
-	HoldOther:       {"{0}", "{0}"},
-
 	OutcomeStored:    {"stored", "đã lưu"},
 	OutcomeQueued:    {"waits for {0}", "đang chờ gửi tới {0}"},
 	OutcomeBehind:    {"waits behind a held one for {0}", "chờ sau một bản tin bị giữ, gửi tới {0}"},
@@ -65,6 +53,8 @@ var codeTexts = map[Code]text{
 	ConsumedIgnored:         {"codes that the profile ignores", "mã mà hồ sơ máy bỏ qua"},
 	ConsumedNoDestination:   {"no destination configured", "chưa khai báo nơi nhận"},
 	ConsumedTrial:           {"received on trial", "nhận khi chạy thử"},
+	ConsumedNoResult:        {"messages without a result", "bản tin không có kết quả"},
+	ConsumedNoObservation:   {"messages without an observation", "bản tin không có chỉ số theo dõi"},
 
 	HealthStarting: {"the gateway is starting", "cổng kết nối đang khởi động"},
 	HealthStopping: {"the gateway is stopping", "cổng kết nối đang dừng"},
@@ -79,27 +69,14 @@ func (w Words) in(l lang) string {
 	if !ok {
 		return strings.Join(w.Args, " ")
 	}
-	if w.Code == OutcomeConsumed && len(w.Args) > 0 {
-		w.Args = []string{consumedKind(w.Args[0], l)}
+	args := w.Args
+	if w.Code == OutcomeConsumed && len(args) > 0 {
+		args = []string{consumedKind(args[0], l)}
 	}
-	return fill(t[l], w.Args)
-}
-
-// fill puts the arguments into the places {0}, {1} … of s.
-func fill(s string, args []string) string {
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(s, "{")
-		b.WriteString(before)
-		if !found {
-			return strings.TrimSpace(b.String())
-		}
-		place, rest, _ := strings.Cut(after, "}")
-		if i, err := strconv.Atoi(place); err == nil && i < len(args) {
-			b.WriteString(args[i])
-		}
-		s = rest
+	if !w.Why.IsZero() {
+		args = append(slices.Clip(args), w.Why.In(l))
 	}
+	return reason.Fill(t[l], args)
 }
 
 // consumedKind is the text of a key of Counts.Consumed.
@@ -211,5 +188,5 @@ var pageTexts = map[string]text{
 
 // say is a text of the pages with its places filled.
 func say(l lang, key string, args ...string) string {
-	return fill(pageTexts[key][l], args)
+	return reason.Fill(pageTexts[key][l], args)
 }

@@ -84,6 +84,7 @@ type queueView struct {
 type heldView struct {
 	ID          string     `json:"id"`
 	Reason      string     `json:"reason"`
+	Code        string     `json:"code"`
 	Since       *time.Time `json:"since"`
 	Destination string     `json:"destination,omitempty"`
 	Connection  string     `json:"connection,omitempty"`
@@ -265,7 +266,7 @@ func (v viewer) seconds(t time.Time) int64 {
 }
 
 func (v viewer) held(h Held) heldView {
-	return heldView{h.ID, h.Reason.in(v.lang), v.at(h.Since), h.Destination, h.Connection, h.Subject, h.Behind}
+	return heldView{h.ID, h.Reason.In(v.lang), string(h.Reason.Code), v.at(h.Since), h.Destination, h.Connection, h.Subject, h.Behind}
 }
 
 func (v viewer) counts(c Counts) countsView {
@@ -285,7 +286,7 @@ func (v viewer) counts(c Counts) countsView {
 func (v viewer) stranger(s Stranger) strangerView {
 	return strangerView{
 		s.Kind, s.Address, s.CallingAE, s.CalledAE, s.Application, s.Facility, s.User, s.Device,
-		s.Wanted, s.Count, v.at(s.Last), config.Admission(s.Stranger),
+		s.Wanted.In(v.lang), s.Count, v.at(s.Last), config.Admission(s.Stranger),
 	}
 }
 

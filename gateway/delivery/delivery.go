@@ -19,6 +19,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"nhip/gateway/reason"
 )
 
 // A State is numbered by hand, because it is stored: new ones go to the end.
@@ -48,13 +50,13 @@ func (s State) String() string {
 
 // A Delivery is the stored state of one item on its way to one destination.
 type Delivery struct {
-	Version    int       `json:"v"`
-	State      State     `json:"s"`
-	Attempts   int       `json:"a,omitempty"` // how often it was sent and not settled
-	Rejections int       `json:"r,omitempty"` // answers that reject without a fault of ours (AR)
-	NotBefore  time.Time `json:"n,omitzero"`  // of the next attempt
-	Reason     string    `json:"w,omitempty"` // why it waits or is held, in words, without patient data
-	Since      time.Time `json:"t,omitzero"`  // in this state
+	Version    int           `json:"v"`
+	State      State         `json:"s"`
+	Attempts   int           `json:"a,omitempty"`  // how often it was sent and not settled
+	Rejections int           `json:"r,omitempty"`  // answers that reject without a fault of ours (AR)
+	NotBefore  time.Time     `json:"n,omitzero"`   // of the next attempt
+	Reason     reason.Reason `json:"why,omitzero"` // why it waits or is held
+	Since      time.Time     `json:"t,omitzero"`   // in this state
 }
 
 // New is a delivery that nothing has happened to.
@@ -102,19 +104,10 @@ const (
 	Release                  // a person says: try again
 )
 
-// An Event is a Kind with its reason in words.
+// An Event is a Kind with its reason.
 type Event struct {
-	Kind  Kind
-	Words string // ours: for the log and for people
-	Said  string // the peer's own text: for people only, it may name a patient
-}
-
-// reason is what people see.
-func (e Event) reason() string {
-	if e.Said == "" {
-		return e.Words
-	}
-	return e.Words + ": " + e.Said
+	Kind Kind
+	Why  reason.Reason
 }
 
 // An Action is what the caller does after it has saved the new Delivery.
@@ -168,42 +161,43 @@ func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delive
 	case Sending:
 		switch e.Kind {
 		case Accepted:
-			d.State, d.Reason, d.Since = Delivered, "", now
+			d.State, d.Reason, d.Since = Delivered, reason.Reason{}, now
 			return d, Finish
 		case Refused:
 			d.Attempts++
-			return d.hold(e.reason(), now), Alarm
+			return d.hold(e.Why, now), Alarm
 		case Rejected:
 			d.Attempts++
 			d.Rejections++
 			if d.Rejections >= p.MaxRejections {
-				return d.hold(fmt.Sprintf("rejected %d times, last: %s", d.Rejections, e.reason()), now), Alarm
+				e.Why.Times = d.Rejections
+				return d.hold(e.Why, now), Alarm
 			}
-			return d.wait(p.Backoff(d.Attempts, jitter), e.reason(), now), Nothing
+			return d.wait(p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
 		case Unclear:
 			d.Attempts++
-			return d.wait(p.Backoff(d.Attempts, jitter), e.reason(), now), Nothing
+			return d.wait(p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
 		case NotSent:
-			return d.wait(0, e.Words, now), Nothing // the Worker waits for the link
+			return d.wait(0, e.Why, now), Nothing // the Worker waits for the link
 		case Restart:
-			return d.wait(0, "sent again after a restart", now), Nothing
+			return d.wait(0, reason.New(reason.Restarted), now), Nothing
 		}
 	case Held:
 		switch e.Kind {
 		case Release:
 			d.Attempts, d.Rejections = 0, 0
-			return d.wait(0, "released by a person", now), Nothing
+			return d.wait(0, reason.New(reason.Released), now), Nothing
 		}
 	}
 	return d, Nothing
 }
 
-func (d Delivery) hold(why string, now time.Time) Delivery {
+func (d Delivery) hold(why reason.Reason, now time.Time) Delivery {
 	d.State, d.Reason, d.Since, d.NotBefore = Held, why, now, time.Time{}
 	return d
 }
 
-func (d Delivery) wait(for_ time.Duration, why string, now time.Time) Delivery {
+func (d Delivery) wait(for_ time.Duration, why reason.Reason, now time.Time) Delivery {
 	d.State, d.Reason, d.Since, d.NotBefore = Waiting, why, now, now.Add(for_)
 	return d
 }

@@ -2,8 +2,11 @@ package delivery
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
+
+	"nhip/gateway/reason"
 )
 
 var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -19,7 +22,7 @@ func TestOnlyAcceptedEverDelivers(t *testing.T) {
 			return
 		}
 		for _, k := range kinds {
-			next, action := p.Step(d, Event{Kind: k, Words: "x"}, t0, 0.5)
+			next, action := p.Step(d, Event{Kind: k, Why: reason.Text("x")}, t0, 0.5)
 			if (next.State == Delivered) != (action == Finish || d.State == Delivered) {
 				t.Fatalf("%v on %v: state %v with action %d", k, d.State, next.State, action)
 			}
@@ -29,7 +32,7 @@ func TestOnlyAcceptedEverDelivers(t *testing.T) {
 			if action == Transmit && d.State != Waiting {
 				t.Fatalf("transmitted in state %v", d.State)
 			}
-			if next.State == Held && next.Reason == "" {
+			if next.State == Held && next.Reason.IsZero() {
 				t.Fatal("held without a reason")
 			}
 			if d.State == Held && next.State != Held && k != Release {
@@ -60,7 +63,7 @@ func TestRejectedTwentyTimesIsHeld(t *testing.T) {
 	for i := 1; ; i++ {
 		d, _ = p.Step(d, Event{Kind: Send}, now, 0)
 		var a Action
-		d, a = p.Step(d, Event{Kind: Rejected, Words: "AR 207"}, now, 0)
+		d, a = p.Step(d, Event{Kind: Rejected, Why: reason.New(reason.Answered, "AR 207")}, now, 0)
 		if a == Alarm {
 			if i != 20 {
 				t.Fatalf("held after %d rejections", i)
@@ -69,7 +72,7 @@ func TestRejectedTwentyTimesIsHeld(t *testing.T) {
 		}
 		now = d.NotBefore
 	}
-	if d.State != Held || d.Reason != "rejected 20 times, last: AR 207" {
+	if d.State != Held || d.Reason.String() != "20 times; the last time: the destination answered AR 207" {
 		t.Errorf("%+v", d)
 	}
 }
@@ -79,7 +82,7 @@ func TestSilenceNeverHolds(t *testing.T) {
 	d := New(t0)
 	for range 10000 {
 		d, _ = p.Step(d, Event{Kind: Send}, t0, 0)
-		d, _ = p.Step(d, Event{Kind: Unclear, Words: "no answer in 30 s"}, t0, 0)
+		d, _ = p.Step(d, Event{Kind: Unclear, Why: reason.New(reason.NoAnswer)}, t0, 0)
 		if d.State != Waiting {
 			t.Fatal(d.State)
 		}
@@ -87,9 +90,9 @@ func TestSilenceNeverHolds(t *testing.T) {
 }
 
 func TestStoredStateSurvivesAndSendingIsStoredAsWaiting(t *testing.T) {
-	d := Delivery{Version: 1, State: Held, Attempts: 3, Rejections: 2, Reason: "AE 103", Since: t0}
+	d := Delivery{Version: 1, State: Held, Attempts: 3, Rejections: 2, Reason: reason.New(reason.Answered, "AE 103"), Since: t0}
 	got, err := Decode(d.Encode(), time.Time{})
-	if err != nil || got != d {
+	if err != nil || !reflect.DeepEqual(got, d) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	d.State = Sending

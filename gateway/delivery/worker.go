@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -33,7 +34,8 @@ func DeliveredKey(destination, mark string) string { return "delivered/" + desti
 // bytes to send are in the journal.
 type Ticket struct {
 	ID   string `json:"id"`             // control ID or SOP Instance UID: the name that the destination knows
-	What string `json:"what"`           // in words, for people: "ORU^R01", "CT Image Storage"
+	What string `json:"what"`           // message type or modality, for people: "ORU^R01", "CT"
+	Of   string `json:"of,omitempty"`   // the specimen, for people
 	Stat bool   `json:"stat,omitempty"` // overtakes other groups
 	Mark string `json:"mark"`           // under which its delivery is noted, see DeliveredKey
 }
@@ -83,7 +85,7 @@ type Store interface {
 // A Link is how a destination does, for people.
 type Link struct {
 	State     string // "idle", "sending", "unreachable" or "retrying"
-	Words     string
+	Why       reason.Reason
 	Attempt   int // of the item that is retried
 	Since     time.Time
 	Last      time.Time // the last acknowledgement
@@ -216,14 +218,14 @@ func (w *Worker) fill() error {
 func (w *Worker) add(q storage.QueueItem) {
 	d, err := Decode(q.State, q.At)
 	if err != nil {
-		d = New(q.At).hold(err.Error(), q.At)
+		d = New(q.At).hold(reason.New(reason.Damaged, err.Error()), q.At)
 	}
 	t, err := DecodeTicket(q.Value)
 	if err == nil && len(q.About) == 0 {
 		err = fmt.Errorf("delivery: queue item without a journal entry")
 	}
 	if err != nil {
-		w.lane.Add(q.Seq, q.Group, false, New(q.At).hold(err.Error(), q.At))
+		w.lane.Add(q.Seq, q.Group, false, New(q.At).hold(reason.New(reason.Damaged, err.Error()), q.At))
 		w.ids[q.Seq] = Item{Seq: q.Seq, Group: q.Group}
 		return
 	}
@@ -236,7 +238,7 @@ func (w *Worker) rests() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.link.State == "sending" {
-		w.setLink("idle", "", 0, time.Now())
+		w.setLink("idle", reason.Reason{}, 0, time.Now())
 	}
 }
 
@@ -262,7 +264,7 @@ func (w *Worker) settleInMemory(seq uint64, e Event) {
 	d, _ := w.lane.Get(seq)
 	d, _ = w.Policy.Step(d, e, now, 0)
 	w.lane.Set(seq, d)
-	w.setLink("unreachable", e.Words, 0, now)
+	w.setLink("unreachable", e.Why, 0, now)
 }
 
 // settle takes the outcome into the lane and returns what saves it. The next
@@ -285,17 +287,17 @@ func (w *Worker) settle(ctx context.Context, it Item, e Event) func() error {
 		b.Add(CountDelivered, 1)
 		w.link.Last = now
 		w.link.Delivered++
-		w.setLink("sending", "", 0, now)
+		w.setLink("sending", reason.Reason{}, 0, now)
 	case Alarm:
 		b.SetState(Queue(w.Destination), it.Seq, d.Encode())
 		b.Add(CountQueued, -1)
 		b.Add(CountHeld, 1)
-		w.setLink("sending", "", 0, now)
-		w.Log.Error("held", "destination", w.Destination, "id", it.ID, "item", it.Seq, "reason", e.Words)
+		w.setLink("sending", reason.Reason{}, 0, now)
+		w.Log.Error("held", "destination", w.Destination, "id", it.ID, "item", it.Seq, "reason", e.Why)
 	default:
 		b.SetState(Queue(w.Destination), it.Seq, d.Encode())
-		w.setLink("retrying", e.Words, d.Attempts, now)
-		w.Log.Warn("not settled", "destination", w.Destination, "id", it.ID, "item", it.Seq, "attempt", d.Attempts, "reason", e.Words)
+		w.setLink("retrying", e.Why, d.Attempts, now)
+		w.Log.Warn("not settled", "destination", w.Destination, "id", it.ID, "item", it.Seq, "attempt", d.Attempts, "reason", e.Why)
 	}
 	ctx = context.WithoutCancel(ctx)
 	return func() error {
@@ -304,14 +306,14 @@ func (w *Worker) settle(ctx context.Context, it Item, e Event) func() error {
 	}
 }
 
-func (w *Worker) setLink(state, words string, attempt int, now time.Time) {
+func (w *Worker) setLink(state string, why reason.Reason, attempt int, now time.Time) {
 	if state == "unreachable" && w.link.State != state {
-		w.Log.Warn("destination unreachable", "destination", w.Destination, "reason", words)
+		w.Log.Warn("destination unreachable", "destination", w.Destination, "reason", why)
 	}
 	if w.link.State != state {
 		w.link.Since = now
 	}
-	w.link.State, w.link.Words, w.link.Attempt = state, words, attempt
+	w.link.State, w.link.Why, w.link.Attempt = state, why, attempt
 }
 
 // Link says how the destination does.
@@ -324,7 +326,7 @@ func (w *Worker) Link() Link {
 // A HeldItem is one that waits for a person, and how many wait behind it.
 type HeldItem struct {
 	Item
-	Reason string
+	Reason reason.Reason
 	Since  time.Time
 	Behind int
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -87,7 +88,7 @@ func TestRetriedUnderTheSameControlIDUntilAccepted(t *testing.T) {
 	within(t, func(t *testing.T, s *storage.Store) {
 		enqueue(t, s, "A", false, "1", "2")
 		enqueue(t, s, "B", false, "3")
-		p := &peer{script: map[string][]Event{"1": {{Kind: Unclear, Words: "silence"}, {Kind: Rejected, Words: "AR"}}}}
+		p := &peer{script: map[string][]Event{"1": {{Kind: Unclear, Why: reason.Text("silence")}, {Kind: Rejected, Why: reason.New(reason.Answered, "AR")}}}}
 		_, stop := start(s, p)
 		time.Sleep(20 * time.Second)
 		stop()
@@ -104,7 +105,7 @@ func TestAHeldItemStaysHeldOverARestart(t *testing.T) {
 	within(t, func(t *testing.T, s *storage.Store) {
 		enqueue(t, s, "A", false, "1", "2")
 		enqueue(t, s, "B", false, "3")
-		p := &peer{script: map[string][]Event{"1": {{Kind: Refused, Words: "the answer is 'AE'", Said: "unknown patient"}}}}
+		p := &peer{script: map[string][]Event{"1": {{Kind: Refused, Why: reason.Reason{Code: reason.Answered, Args: []string{"AE"}, Said: "unknown patient"}}}}}
 		_, stop := start(s, p)
 		time.Sleep(time.Second)
 		stop()
@@ -116,7 +117,7 @@ func TestAHeldItemStaysHeldOverARestart(t *testing.T) {
 		if len(again.sent()) != 0 {
 			t.Errorf("after the restart %v was sent", again.sent())
 		}
-		if len(held) != 1 || held[0].ID != "1" || held[0].Behind != 1 || held[0].Reason != "the answer is 'AE': unknown patient" {
+		if len(held) != 1 || held[0].ID != "1" || held[0].Behind != 1 || held[0].Reason.In(reason.English) != "the destination answered AE: unknown patient" {
 			t.Errorf("%+v", held)
 		}
 		if c := s.Counters(); c[CountHeld] != 1 || c[CountQueued] != 1 || c[CountDelivered] != 1 {
@@ -128,11 +129,11 @@ func TestAHeldItemStaysHeldOverARestart(t *testing.T) {
 func TestAnUnreachableDestinationCostsNoAttempt(t *testing.T) {
 	within(t, func(t *testing.T, s *storage.Store) {
 		enqueue(t, s, "A", false, "1")
-		away := slices.Repeat([]Event{{Kind: NotSent, Words: "no connection"}}, 30)
+		away := slices.Repeat([]Event{{Kind: NotSent, Why: reason.New(reason.NothingListens)}}, 30)
 		p := &peer{script: map[string][]Event{"1": away}}
 		w, stop := start(s, p)
 		time.Sleep(2 * time.Second)
-		if l := w.Link(); l.State != "unreachable" || l.Words != "no connection" {
+		if l := w.Link(); l.State != "unreachable" || l.Why.Code != reason.NothingListens {
 			t.Errorf("%+v", l)
 		}
 		time.Sleep(10 * time.Minute)
@@ -187,7 +188,7 @@ type blocking struct{}
 
 func (*blocking) Send(ctx context.Context, _ Item) Event {
 	<-ctx.Done()
-	return Event{Kind: Unclear, Words: "stopped"}
+	return Event{Kind: Unclear, Why: reason.Text("stopped")}
 }
 func (*blocking) Close() {}
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"nhip/drivers/astm/e1381"
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -70,17 +71,44 @@ func (a *ASTM) Store(ctx context.Context, msgs []e1381.Message) error {
 	return nil
 }
 
-// Incomplete keeps what came of a session that broke before its L record.
-func (a *ASTM) Incomplete(ctx context.Context, m e1381.Message, reason string) error {
+// Incomplete keeps what came of a session that broke before its L record; why in
+// the words of e1381.
+func (a *ASTM) Incomplete(ctx context.Context, m e1381.Message, why string) error {
 	e, err := a.in.entry(KindASTM, a.connection, a.peer, m.Records)
 	if err != nil {
 		return err
 	}
 	e.Fate = Incomplete
 	b := new(storage.Batch)
-	a.in.hold(b, e, "incomplete message", reason)
+	a.in.hold(b, e, "", incomplete(why))
 	_, err = a.in.store.Commit(ctx, b)
 	return err
+}
+
+// incomplete makes a reason of what e1381 says in words; what it does not say
+// like this is shown as it is.
+func incomplete(why string) reason.Reason {
+	for _, x := range []struct {
+		begins string
+		code   reason.Code
+	}{
+		{"no frame for 30 s", reason.IncompleteSilence},
+		{"EOT before the L record", reason.IncompleteEOT},
+		{"line cut: the device closed the connection", reason.IncompleteClosed},
+		{"line cut", reason.IncompleteCut},
+		{"the gateway was stopped", reason.IncompleteStopped},
+		{"frame over", reason.IncompleteTooLong},
+		{"message over", reason.IncompleteTooLong},
+	} {
+		if !strings.HasPrefix(why, x.begins) {
+			continue
+		}
+		if x.code == reason.IncompleteTooLong {
+			return reason.New(x.code, why)
+		}
+		return reason.New(x.code)
+	}
+	return reason.New(reason.Incomplete, why)
 }
 
 // Ended notes that we saw the session end: what came in it is whole, and the

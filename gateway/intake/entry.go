@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"time"
 
+	"nhip/gateway/reason"
 	"nhip/storage/spool"
 )
 
@@ -36,7 +37,7 @@ const (
 	Incomplete Fate = "incomplete" // the session broke before the message was whole
 	Repeat     Fate = "repeat"     // the same again after a broken session: not delivered again
 	Conflict   Fate = "conflict"   // other bytes under a SOP Instance UID that we have
-	Unusable   Fate = "unusable"   // held from the start, with the reason in Note
+	Unusable   Fate = "unusable"   // held from the start, with the reason in Why
 	Sent       Fate = "sent"       // an outgoing message
 )
 
@@ -51,7 +52,7 @@ type Entry struct {
 	SHA256     string            `json:"sha256"`
 	Length     int64             `json:"len"`
 	Resend     bool              `json:"resend,omitempty"` // the device sent the same message before, in an earlier session
-	Note       string            `json:"note,omitempty"`   // in words, without patient data
+	Why        reason.Reason     `json:"why,omitzero"`     // why it is held
 	Attrs      map[string]string `json:"attrs,omitempty"`  // control ID, UIDs …
 	Spool      *spool.Ref        `json:"spool,omitempty"`
 	Body       []byte            `json:"-"`

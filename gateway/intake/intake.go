@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"nhip/gateway/reason"
 	"nhip/storage"
 	"nhip/storage/spool"
 )
@@ -45,9 +46,9 @@ const inline = 192 << 10
 
 // A HeldTicket is the value of an item in HeldQueue.
 type HeldTicket struct {
-	What   string    `json:"what"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
+	Subject string        `json:"subject,omitempty"` // specimen, SOP Instance UID, message type: what a person looks for
+	Reason  reason.Reason `json:"why"`
+	Since   time.Time     `json:"since"`
 }
 
 // Encode is the stored form.
@@ -148,10 +149,10 @@ func accept(b *storage.Batch, e Entry) storage.Entry {
 }
 
 // hold adds an entry that waits for a person.
-func (in *Intake) hold(b *storage.Batch, e Entry, what, reason string) storage.Entry {
-	e.Note = reason
+func (in *Intake) hold(b *storage.Batch, e Entry, subject string, why reason.Reason) storage.Entry {
+	e.Why = why
 	j := b.Append(Channel(e.Connection), e.Encode())
-	b.Enqueue(HeldQueue, e.Connection, HeldTicket{What: what, Reason: reason, Since: e.At}.Encode(), j)
+	b.Enqueue(HeldQueue, e.Connection, HeldTicket{Subject: subject, Reason: why, Since: e.At}.Encode(), j)
 	b.Add(CountAccepted, 1)
 	b.Add(CountHeld, 1)
 	b.Add(CountIntake+string(e.Kind), 1)
@@ -171,20 +172,20 @@ func repeat(b *storage.Batch, e Entry, of string) {
 	b.Add(CountIntake+string(e.Kind), 1)
 }
 
-// Hold stores something that cannot be used, with the reason in words.
-func (in *Intake) Hold(ctx context.Context, kind Kind, connection, peer string, body []byte, what, reason string) error {
+// Hold stores something that cannot be used, with the reason.
+func (in *Intake) Hold(ctx context.Context, kind Kind, connection, peer string, body []byte, subject string, why reason.Reason) error {
 	e, err := in.entry(kind, connection, peer, body)
 	if err != nil {
 		return err
 	}
 	e.Fate = Unusable
 	b := new(storage.Batch)
-	in.hold(b, e, what, reason)
+	in.hold(b, e, subject, why)
 	_, err = in.store.Commit(ctx, b)
 	return err
 }
 
-// Refused counts what was refused, in words for the log.
+// Refused counts what was refused.
 func (in *Intake) Refused(ctx context.Context, n int64) error {
 	b := new(storage.Batch)
 	b.Add(CountRefused, n)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"nhip/drivers/astm/e1381"
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -145,14 +146,14 @@ func TestTheSameBytesOfAnotherConnectionAreAnotherMessage(t *testing.T) {
 
 func TestAnIncompleteMessageIsHeldAndNeverInterpreted(t *testing.T) {
 	s, in := fresh(t)
-	if err := in.ASTM("xn-1", "a").Incomplete(t.Context(), msg(xn[:40])[0], "EOT without L"); err != nil {
+	if err := in.ASTM("xn-1", "a").Incomplete(t.Context(), msg(xn[:40])[0], "EOT before the L record"); err != nil {
 		t.Fatal(err)
 	}
 	if s.Depth(Interpret) != 0 || s.Depth(HeldQueue) != 1 {
 		t.Error("depths")
 	}
 	item, _, _ := s.Head(HeldQueue)
-	if ticket, err := DecodeHeldTicket(item.Value); err != nil || ticket.Reason != "EOT without L" {
+	if ticket, err := DecodeHeldTicket(item.Value); err != nil || ticket.Reason.Code != reason.IncompleteEOT {
 		t.Errorf("%+v %v", ticket, err)
 	}
 	conserved(t, s, "accepted=1 held=1")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 
+	"nhip/gateway/reason"
 	"nhip/storage"
 	"nhip/storage/spool"
 )
@@ -64,7 +65,7 @@ func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool
 		return ObjectRepeat, in.store.Spool().Remove(ref)
 	}
 	e.Fate = Conflict
-	in.hold(b, e, "SOP instance "+attrs[AttrSOPInstance], "other bytes under a SOP Instance UID that is stored already ("+firstRef+"): both are kept")
+	in.hold(b, e, attrs[AttrSOPInstance], reason.New(reason.OtherBytes, firstRef))
 	_, err = in.store.Commit(ctx, b)
 	return ObjectConflict, err
 }

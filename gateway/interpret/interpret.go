@@ -8,13 +8,12 @@
 //	SOP instance  -> route -> to/<destination>
 //	observations  -> MQTT topic, vitals message -> to/<destination>
 //
-// What cannot be understood is held, with the reason in words.
+// What cannot be understood is held, with the reason.
 package interpret
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -25,6 +24,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/lis"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
 	"nhip/hl7"
@@ -64,7 +64,10 @@ type outbound struct {
 }
 
 // A held is something that waits for a person.
-type held struct{ what, reason string }
+type held struct {
+	subject string
+	why     reason.Reason
+}
 
 // An outcome is all that one item becomes. Every unit is one message for one
 // destination, or one reason why there is none.
@@ -97,7 +100,9 @@ func (o *outcome) note(kind string, n int) {
 	o.notes[kind] += n
 }
 
-func (o *outcome) hold(what, reason string) { o.held = append(o.held, held{what, reason}) }
+func (o *outcome) hold(subject string, code reason.Code, args ...string) {
+	o.held = append(o.held, held{subject, reason.New(code, args...)})
+}
 
 // units is how many parts of the conservation sum the item became.
 func (o *outcome) units() int {
@@ -120,7 +125,7 @@ type reader struct {
 func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	c, ok := r.connections[e.Connection]
 	if !ok {
-		o.hold("message of "+e.Connection, "the connection is no longer in the configuration")
+		o.hold("", reason.NotConfigured, e.Connection)
 		return o
 	}
 	switch {
@@ -135,7 +140,7 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	case c.Kind == Analyser:
 		r.reports(&o, c, e, body, now)
 	default:
-		o.hold("message of "+e.Connection, fmt.Sprintf("a connection of kind %s sends no entries of kind %s", c.Kind, e.Kind))
+		o.hold("", reason.WrongKind, c.Kind, string(e.Kind))
 	}
 	if o.units() == 0 {
 		o.consume("no_result", 1)
@@ -146,7 +151,7 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, now time.Time) {
 	x, err := c.Profile.Extract(body, c.Zone)
 	if err != nil {
-		o.hold("message", err.Error())
+		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
 	o.consume("query", x.Queries)
@@ -171,7 +176,7 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			o.consume("no_result", 1)
 			continue
 		case rep.Specimen.ID == "":
-			o.hold("results", fmt.Sprintf("%d results without a specimen identifier", len(rep.Results)))
+			o.hold("", reason.NoSpecimen, strconv.Itoa(len(rep.Results)))
 			continue
 		case why != "":
 			o.consume(why, 1)
@@ -187,12 +192,12 @@ func (r *reader) report(o *outcome, rep record.Report, d route.Destination, e in
 	id := r.series.Take()
 	b, err := lis.ORU(rep, r.ends(d), id, now, e.Resend)
 	if err != nil {
-		o.hold("results", err.Error())
+		o.hold(rep.Specimen.ID, reason.NotRendered, err.Error())
 		return
 	}
 	o.out = append(o.out, outbound{
 		destination: d.Name,
-		ticket:      delivery.Ticket{ID: id, What: "ORU^R01", Stat: rep.Stat()},
+		ticket:      delivery.Ticket{ID: id, What: "ORU^R01", Of: rep.Specimen.ID, Stat: rep.Stat()},
 		group:       Group("specimen", rep.Specimen.ID),
 		body:        b,
 	})
@@ -215,7 +220,7 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 	}
 	m, err := hl7.Parse(body)
 	if err != nil {
-		o.hold("message", err.Error())
+		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
 	code, event, _ := m.Type()
@@ -249,7 +254,7 @@ func (r *reader) object(o *outcome, c Connection, e intake.Entry) {
 	for _, d := range to {
 		o.out = append(o.out, outbound{
 			destination: d.Name,
-			ticket:      delivery.Ticket{ID: e.Attrs[intake.AttrSOPInstance], What: strings.TrimSpace(e.Attrs[intake.AttrModality] + " object")},
+			ticket:      delivery.Ticket{ID: e.Attrs[intake.AttrSOPInstance], What: e.Attrs[intake.AttrModality]},
 			group:       Group("study", study),
 		})
 	}
@@ -258,7 +263,7 @@ func (r *reader) object(o *outcome, c Connection, e intake.Entry) {
 func (r *reader) observations(o *outcome, c Connection, e intake.Entry, body []byte) {
 	obs, err := c.Observe(body, e.At)
 	if err != nil {
-		o.hold("observations", err.Error())
+		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
 	o.observed = obs
@@ -275,10 +280,10 @@ func (r *reader) observations(o *outcome, c Connection, e intake.Entry, body []b
 		id := r.series.Take()
 		b, err := c.Render(body, obs, r.ends(d), id, e.At)
 		if err != nil {
-			o.hold("observations", err.Error())
+			o.hold("", reason.NotRendered, err.Error())
 			continue
 		}
-		o.out = append(o.out, outbound{destination: d.Name, ticket: delivery.Ticket{ID: id, What: "ORU^R01 observations"}, group: Group("monitor", c.Name), body: b})
+		o.out = append(o.out, outbound{destination: d.Name, ticket: delivery.Ticket{ID: id, What: "ORU^R01"}, group: Group("monitor", c.Name), body: b})
 	}
 }
 
@@ -331,7 +336,7 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 		b.Enqueue(delivery.Queue(x.destination), x.group, x.ticket.Encode(), j)
 	}
 	for _, h := range o.held {
-		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{What: h.what, Reason: h.reason, Since: now.UTC()}.Encode(), item.About...)
+		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC()}.Encode(), item.About...)
 	}
 	for _, s := range slices.Compact(slices.Sorted(slices.Values(o.specimens))) {
 		b.Put(SpecimenKeys(s)+about.String(), nil)
@@ -379,7 +384,7 @@ func addAll(b *storage.Batch, sums map[string]int64) {
 // holds.
 func tooMuch(o outcome) outcome {
 	var t outcome
-	t.hold("message", "it would become "+strconv.Itoa(len(o.out))+" messages at once, which is more than one commit holds")
+	t.hold("", reason.TooMuch, strconv.Itoa(len(o.out)))
 	t.specimens = nil
 	return t
 }

@@ -323,7 +323,7 @@ func TestWhatCannotBeInterpretedIsHeldWithItsReason(t *testing.T) {
 		}
 		for _, it := range items {
 			h, err := intake.DecodeHeldTicket(it.Value)
-			if err != nil || h.Reason == "" || len(it.About) != 1 {
+			if err != nil || h.Reason.IsZero() || len(it.About) != 1 {
 				t.Errorf("%+v %v", h, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nhip/gateway/intake"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
 	"nhip/storage"
@@ -105,7 +106,7 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 			return 0, err
 		}
 		for _, h := range o.held {
-			w.Log.Error("held", "connection", e.Connection, "item", item.Seq, "reason", h.reason)
+			w.Log.Error("held", "connection", e.Connection, "item", item.Seq, "reason", h.why)
 		}
 		done++
 	}
@@ -124,7 +125,7 @@ func (w *Worker) one(r *reader, item storage.QueueItem, now time.Time) (intake.E
 	if err != nil {
 		e.Connection = item.Group
 		var o outcome
-		o.hold("message", err.Error())
+		o.hold("", reason.Damaged, err.Error())
 		return e, o
 	}
 	return e, r.read(e, body, now)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"time"
 
 	"nhip/gateway/delivery"
+	"nhip/gateway/reason"
 	"nhip/hl7"
 	"nhip/hl7/mllp"
 	"nhip/storage"
@@ -49,19 +49,19 @@ func (s *Sender) Close() { s.client.Close() }
 func (s *Sender) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	body, err := s.body(it.About)
 	if err != nil {
-		return delivery.Event{Kind: delivery.Refused, Words: "the stored message cannot be read: " + err.Error()}
+		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
 	answer, err := s.client.Send(ctx, body)
 	var u *unreachable
 	switch {
 	case errors.As(err, &u):
-		return delivery.Event{Kind: delivery.NotSent, Words: "no connection: " + reason(u.err)}
+		return delivery.Event{Kind: delivery.NotSent, Why: reason.Network(u.err)}
 	case errors.Is(err, mllp.ErrUnframed):
-		return delivery.Event{Kind: delivery.Refused, Words: "the message holds bytes that delimit MLLP frames (0B or 1C)"}
+		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Unframed)}
 	case errors.Is(err, mllp.ErrNoAnswer):
-		return delivery.Event{Kind: delivery.Unclear, Words: "no answer in time"}
+		return delivery.Event{Kind: delivery.Unclear, Why: reason.New(reason.NoAnswer)}
 	case err != nil:
-		return delivery.Event{Kind: delivery.Unclear, Words: "the connection broke before the answer: " + reason(err)}
+		return delivery.Event{Kind: delivery.Unclear, Why: reason.Broken(err)}
 	}
 	e := Settle(it.ID, answer)
 	if e.Kind != delivery.Accepted && e.Kind != delivery.Refused {
@@ -81,54 +81,44 @@ func (s *Sender) Send(ctx context.Context, it delivery.Item) delivery.Event {
 func Settle(id string, answer []byte) delivery.Event {
 	a, err := hl7.ParseAck(answer)
 	if err != nil {
-		return delivery.Event{Kind: delivery.Unclear, Words: "the answer is no acknowledgement: " + err.Error()}
+		return delivery.Event{Kind: delivery.Unclear, Why: reason.New(reason.NoAcknowledge, err.Error())}
 	}
 	if a.MessageControlID != id {
-		return delivery.Event{Kind: delivery.Unclear, Words: "the answer is for another message: MSA-2 is not our MSH-10"}
+		return delivery.Event{Kind: delivery.Unclear, Why: reason.New(reason.OtherMessage)}
 	}
-	words, said := "the answer is "+quote(string(a.Code)), ""
+	code, said := short(string(a.Code), 20), ""
 	if len(a.Errors) > 0 {
-		words += at(a.Errors[0])
+		code += at(a.Errors[0])
 		said = a.Errors[0].Text
 	}
 	if said == "" {
 		said = a.Text
 	}
-	said = short(said, 200)
+	why := reason.Reason{Code: reason.Answered, Args: []string{code}, Said: short(said, 200)}
 	switch a.Code {
 	case hl7.ApplicationAccept:
 		return delivery.Event{Kind: delivery.Accepted}
 	case hl7.ApplicationError, hl7.CommitError:
-		return delivery.Event{Kind: delivery.Refused, Words: words, Said: said}
+		return delivery.Event{Kind: delivery.Refused, Why: why}
 	case hl7.ApplicationReject:
 		for _, e := range a.Errors {
 			if e.Code >= hl7.ErrorType && e.Code <= hl7.ErrorVersion && len(e.Code) == 3 {
-				return delivery.Event{Kind: delivery.Refused, Words: words, Said: said}
+				return delivery.Event{Kind: delivery.Refused, Why: why}
 			}
 		}
-		return delivery.Event{Kind: delivery.Rejected, Words: words, Said: said}
+		return delivery.Event{Kind: delivery.Rejected, Why: why}
 	}
-	return delivery.Event{Kind: delivery.Unclear, Words: words, Said: said}
+	return delivery.Event{Kind: delivery.Unclear, Why: why}
 }
 
 // at is code and place of an error. Its free text may name a patient and stays
 // out of the log.
 func at(e hl7.Error) string {
 	s := ""
-	if e.Code != "" {
-		s += ", error " + quote(e.Code)
-	}
-	if e.Location != "" {
-		s += " at " + quote(e.Location)
-	}
-	return s
-}
-
-// reason is the last part of a network error, which is the part for people.
-func reason(err error) string {
-	s := err.Error()
-	if i := strings.LastIndex(s, ": "); i >= 0 && i < len(s)-2 {
-		return s[i+2:]
+	for _, v := range []string{e.Code, e.Location} {
+		if v != "" {
+			s += " " + short(v, 20)
+		}
 	}
 	return s
 }

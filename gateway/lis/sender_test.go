@@ -39,7 +39,7 @@ func TestOnlyAANamingTheMessageSettlesIt(t *testing.T) {
 		if e.Kind != c.want {
 			t.Errorf("%s: %v, want %v", c.name, e.Kind, c.want)
 		}
-		if e.Kind != delivery.Accepted && e.Words == "" {
+		if e.Kind != delivery.Accepted && e.Why.IsZero() {
 			t.Errorf("%s: no reason", c.name)
 		}
 	}

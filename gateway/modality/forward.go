@@ -3,19 +3,19 @@ package modality
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"nhip/dicom"
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
 	"nhip/dicom/store"
+	"nhip/dicom/uid"
 	"nhip/dicom/ul"
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -68,15 +68,15 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	defer f.idle.Reset(idleRelease)
 	e, file, err := f.open(it.About)
 	if err != nil {
-		return delivery.Event{Kind: delivery.Refused, Words: "the stored object cannot be read: " + err.Error()}
+		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
 	defer file.Close()
 	meta, err := dicom.ReadPart10(file)
 	if err != nil {
-		return delivery.Event{Kind: delivery.Refused, Words: "the stored object cannot be read: " + err.Error()}
+		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
 	if _, err := file.Seek(meta.DataSet, io.SeekStart); err != nil {
-		return delivery.Event{Kind: delivery.Refused, Words: "the stored object cannot be read: " + err.Error()}
+		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
 	o := store.Object{
 		SOPClassUID: e.Attrs[intake.AttrSOPClass], SOPInstanceUID: e.Attrs[intake.AttrSOPInstance],
@@ -91,10 +91,10 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	var not *association.NotAcceptedError
 	switch {
 	case errors.As(err, &not):
-		return delivery.Event{Kind: delivery.Refused, Words: fmt.Sprintf("the destination does not take SOP class %s in transfer syntax %s: %v", not.AbstractSyntax, not.TransferSyntax, not.Result)}
+		return delivery.Event{Kind: delivery.Refused, Why: notTaken(not)}
 	case err != nil:
 		f.drop("the object was not answered")
-		return delivery.Event{Kind: delivery.Unclear, Words: "no answer: " + err.Error()}
+		return delivery.Event{Kind: delivery.Unclear, Why: reason.Broken(err)}
 	}
 	return Settle(status)
 }
@@ -109,14 +109,14 @@ func (f *Forwarder) answerTime(length int64) time.Duration {
 // warnings are delivered, out of resources is tried again, any other failure is
 // held with its status.
 func Settle(s dimse.Status) delivery.Event {
-	words := "the destination answers " + dimse.Status{Code: s.Code}.String()
+	why := reason.Reason{Code: reason.Status, Args: []string{dimse.Status{Code: s.Code}.String()}, Said: s.Comment}
 	switch {
 	case s.Class() == dimse.ClassSuccess, s.Class() == dimse.ClassWarning:
 		return delivery.Event{Kind: delivery.Accepted}
 	case s.Code>>8 == 0xA7, s.Code == 0x0213: // out of resources, resource limitation
-		return delivery.Event{Kind: delivery.Rejected, Words: words, Said: s.Comment}
+		return delivery.Event{Kind: delivery.Rejected, Why: why}
 	}
-	return delivery.Event{Kind: delivery.Refused, Words: words, Said: s.Comment}
+	return delivery.Event{Kind: delivery.Refused, Why: why}
 }
 
 // associate makes sure that there is an association with a context for a kind,
@@ -143,9 +143,9 @@ func (f *Forwarder) associate(ctx context.Context, k store.Kind) (delivery.Event
 	var rejected *association.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		return delivery.Event{Kind: delivery.NotSent, Words: "no association: " + rejected.Error()}, false
+		return delivery.Event{Kind: delivery.NotSent, Why: noAssociation(rejected)}, false
 	case err != nil:
-		return delivery.Event{Kind: delivery.NotSent, Words: "no association: " + last(err)}, false
+		return delivery.Event{Kind: delivery.NotSent, Why: reason.Network(err)}, false
 	}
 	f.a = a
 	return delivery.Event{}, true
@@ -175,11 +175,26 @@ func (f *Forwarder) Close() {
 	f.release()
 }
 
-// last is the part of a network error that is for people.
-func last(err error) string {
-	s := err.Error()
-	if i := strings.LastIndex(s, ": "); i >= 0 && i < len(s)-2 {
-		return s[i+2:]
+// notTaken says why there is no presentation context for an object.
+func notTaken(e *association.NotAcceptedError) reason.Reason {
+	class, syntax := uid.Name(e.AbstractSyntax), uid.Name(e.TransferSyntax)
+	switch e.Result {
+	case ul.AbstractSyntaxNotSupported:
+		return reason.New(reason.NoSOPClass, class)
+	case ul.TransferSyntaxNotSupported:
+		return reason.New(reason.NoSyntax, class, syntax)
 	}
-	return s
+	return reason.New(reason.NotTaken, class, syntax, e.Result.String())
+}
+
+// noAssociation says why an association was rejected; what a person can correct
+// has its own words.
+func noAssociation(e *association.RejectedError) reason.Reason {
+	switch e.AssociateRJ {
+	case ul.RejectCalledAETitle:
+		return reason.New(reason.NotOurAE, e.Called)
+	case ul.RejectCallingAETitle:
+		return reason.New(reason.UnknownToThem, e.Calling)
+	}
+	return reason.New(reason.NoAssociation, e.AssociateRJ.String())
 }

@@ -55,6 +55,7 @@ const (
 	PortNotPermitted   Code = "port-not-permitted"
 	SerialTaken        Code = "serial-taken"
 	SerialNotPermitted Code = "serial-not-permitted"
+	StrangerRefused    Code = "stranger-refused" // {0} its address
 )
 
 // What a stranger wanted.
@@ -116,6 +117,8 @@ var texts = map[Code][2]string{
 	PortNotPermitted:   {"the port may not be opened by this user (ports below 1024 need CAP_NET_BIND_SERVICE)", "người dùng này không được mở cổng đó (cổng dưới 1024 cần quyền CAP_NET_BIND_SERVICE)"},
 	SerialTaken:        {"the serial port is in use by another program", "cổng nối tiếp đang bị chương trình khác sử dụng"},
 	SerialNotPermitted: {"the serial port may not be opened by this user: is it in the group dialout?", "người dùng này không được mở cổng nối tiếp: đã ở trong nhóm dialout chưa?"},
+
+	StrangerRefused: {"{0} is not allowed here, or there are too many connections; it may be listed under refused strangers", "{0} không được phép kết nối tại đây, hoặc đã có quá nhiều kết nối; xem mục thiết bị lạ bị từ chối"},
 
 	SendHL7:         {"send HL7", "gửi HL7"},
 	UsePort:         {"connect to the port of {0}", "kết nối tới cổng của {0}"},

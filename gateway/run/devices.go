@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"nhip/drivers/astm/e1381"
@@ -13,6 +14,7 @@ import (
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
 	"nhip/gateway/lis"
+	"nhip/gateway/reason"
 	"nhip/hl7"
 	"nhip/hl7/mllp"
 )
@@ -60,7 +62,7 @@ func (h astmHandler) Incomplete(ctx context.Context, m e1381.Message, reason str
 func (g *Gateway) openPort(listener string, d device, text string, allowed []netip.Prefix, conns int, handle port.Handler) {
 	a, err := port.Parse(text)
 	if err != nil { // the configuration was checked
-		g.states.failed(listener, err.Error())
+		g.states.failed(listener, reason.Text(err.Error()))
 		return
 	}
 	o := port.Options{
@@ -73,7 +75,7 @@ func (g *Gateway) openPort(listener string, d device, text string, allowed []net
 			if config.Contains(allowed, peer) {
 				return true
 			}
-			g.strangers.refused(config.Stranger{Kind: d.kind, Device: d.name, Address: peer.String()}, "connect to the port of "+d.name)
+			g.strangers.refused(config.Stranger{Kind: d.kind, Device: d.name, Address: peer.String()}, reason.New(reason.UsePort, d.name))
 			return false
 		}
 	}
@@ -81,7 +83,7 @@ func (g *Gateway) openPort(listener string, d device, text string, allowed []net
 	g.keepOpen(listener, func() ([]string, func(context.Context) error, error) {
 		p, err := port.Open(g.ctx, a, o)
 		if err != nil {
-			g.states.set(d.name, d.kind, "failed", listenWords(err))
+			g.states.fail(d.name, d.kind, "failed", reason.Listen(err))
 			return nil, nil, err
 		}
 		return []string{p.Addr()}, func(ctx context.Context) error { return p.Serve(ctx, handle) }, nil
@@ -96,19 +98,34 @@ type device struct {
 
 // state notes what became of the port.
 func (d device) state(s port.State, a port.Address) {
-	words := s.Words // of the system or the peer
-	switch {
-	case s.Kind == "connected" && s.Peer != "":
-		words = s.Peer
-	case s.Kind == "absent":
-		words = a.Device()
-	case s.Kind == "listening", s.Kind == "dialling":
-		words = a.HostPort()
+	switch s.Kind {
+	case "connected":
+		d.g.states.set(d.name, d.kind, s.Kind, s.Peer)
+	case "absent":
+		d.g.states.set(d.name, d.kind, s.Kind, a.Device())
+	case "listening", "dialling":
+		d.g.states.set(d.name, d.kind, s.Kind, a.HostPort())
+	default:
+		d.g.states.fail(d.name, d.kind, s.Kind, portReason(s, a))
 	}
-	d.g.states.set(d.name, d.kind, s.Kind, words)
 	if d.kind == interpret.Monitor {
 		d.g.vitals.connected(d.name, s.Kind == "connected")
 	}
+}
+
+// portReason says why a port does not work; drivers say it in words.
+func portReason(s port.State, a port.Address) reason.Reason {
+	switch {
+	case s.Kind == "refused" && s.Peer != "": // a listener refused this peer
+		return reason.New(reason.StrangerRefused, s.Peer)
+	case s.Kind == "refused":
+		return reason.New(reason.NothingListens)
+	case a.Serial() && strings.HasSuffix(s.Words, "in use by another program"):
+		return reason.New(reason.SerialTaken)
+	case a.Serial() && strings.Contains(s.Words, "permission denied"):
+		return reason.New(reason.SerialNotPermitted)
+	}
+	return reason.Text(s.Words)
 }
 
 // mllp serves a device that speaks HL7. Who it is follows from the port.
@@ -151,17 +168,21 @@ func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer 
 		return answer, nil
 	case hl7.ApplicationError:
 		g.log.Warn("message held", "connection", d.name, "reason", v.Errors[0].Text)
-		if err := g.in.Hold(ctx, intake.KindHL7, d.name, peer, frame, "message", v.Errors[0].Text); err != nil {
+		if err := g.in.Hold(ctx, intake.KindHL7, d.name, peer, frame, messageType(m), reason.New(reason.NoControlID)); err != nil {
 			return g.notStored(m, d, err), nil
 		}
 		return answer, nil
 	}
-	code, event, _ := m.Type()
-	stored, err := g.in.HL7(ctx, d.name, peer, m.ControlID(), frame, map[string]string{"type": code + "^" + event}, answer)
+	stored, err := g.in.HL7(ctx, d.name, peer, m.ControlID(), frame, map[string]string{"type": messageType(m)}, answer)
 	if err != nil {
 		return g.notStored(m, d, err), nil
 	}
 	return stored, nil
+}
+
+func messageType(m *hl7.Message) string {
+	code, event, _ := m.Type()
+	return code + "^" + event
 }
 
 // notStored is the answer while the store takes nothing: the sender keeps the

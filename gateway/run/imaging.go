@@ -16,6 +16,7 @@ import (
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
 	"nhip/gateway/modality"
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -100,8 +101,8 @@ func (g *Gateway) associationEnded(r association.Request, _ error) {
 	}
 }
 
-// wants says in words what an association is for.
-func wants(r association.Request) string {
+// wants says what an association is for.
+func wants(r association.Request) reason.Reason {
 	var names []string
 	for i, c := range r.Contexts {
 		if i == 3 {
@@ -110,7 +111,7 @@ func wants(r association.Request) string {
 		}
 		names = append(names, uid.Name(c.AbstractSyntax))
 	}
-	return strings.Join(names, ", ")
+	return reason.Text(strings.Join(names, ", "))
 }
 
 // modality finds who calls: by AE title and address.

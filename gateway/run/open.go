@@ -6,8 +6,9 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"nhip/gateway/reason"
 )
 
 // retry is how long a listener that could not be opened waits for the next try.
@@ -45,26 +46,13 @@ func (g *Gateway) keepOpen(name string, open func() (addresses []string, serve f
 
 func (g *Gateway) note(name string, addresses []string, err error) {
 	if err != nil {
-		words := listenWords(err)
-		g.log.Error("not open", "listener", name, "reason", words)
-		g.states.failed(name, words)
+		why := reason.Listen(err)
+		g.log.Error("not open", "listener", name, "reason", why)
+		g.states.failed(name, why)
 		return
 	}
 	g.log.Info("open", "listener", name, "addresses", addresses)
 	g.states.opened(name, addresses)
-}
-
-// listenWords says why a port cannot be opened.
-func listenWords(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "the port is taken by another program"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "this machine does not have that address"
-	case errors.Is(err, syscall.EACCES):
-		return "the port may not be opened by this user (ports below 1024 need CAP_NET_BIND_SERVICE)"
-	}
-	return err.Error()
 }
 
 // listenAll opens TCP listeners, all or none.

@@ -11,6 +11,7 @@ import (
 
 	"nhip/gateway/config"
 	"nhip/gateway/interpret"
+	"nhip/gateway/reason"
 	"nhip/hl7"
 	"nhip/hl7/mllp"
 )
@@ -96,11 +97,11 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 	address := addrOf(c)
 	known := l.known(address)
 	if len(known) == 0 {
-		l.g.strangers.refused(config.Stranger{Kind: "hl7", Address: address.String()}, "send HL7")
+		l.g.strangers.refused(config.Stranger{Kind: "hl7", Address: address.String()}, reason.New(reason.SendHL7))
 		return
 	}
 	if !l.enter(address) {
-		l.g.strangers.refused(config.Stranger{Kind: "hl7", Address: address.String()}, "more connections than allowed")
+		l.g.strangers.refused(config.Stranger{Kind: "hl7", Address: address.String()}, reason.New(reason.TooManyFromHere))
 		return
 	}
 	defer l.leave(address)
@@ -161,7 +162,7 @@ func (l *peerListener) who(known []config.HL7Peer, address netip.Addr, frame []b
 		}
 	}
 	if found == nil {
-		l.g.strangers.refused(config.Stranger{Kind: "hl7", Address: address.String(), Application: application, Facility: facility}, "send HL7")
+		l.g.strangers.refused(config.Stranger{Kind: "hl7", Address: address.String(), Application: application, Facility: facility}, reason.New(reason.SendHL7))
 		return config.HL7Peer{}, fmt.Errorf("no peer with this MSH-3 and MSH-4 may speak from %s", address)
 	}
 	return *found, nil

@@ -1,17 +1,21 @@
 package run
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"nhip/gateway/reason"
 )
 
 // A state is how a connection or listener does, for people.
 type state struct {
 	Name, Kind string
 	State      string // a code of the console's table
-	Words      string // particulars
+	Words      string // particulars: the peer or address
+	Why        reason.Reason
 	Since      time.Time
 	Last       time.Time // when something last came
 	Messages   int64
@@ -21,24 +25,33 @@ type state struct {
 type states struct {
 	mu     sync.Mutex
 	byName map[string]*state
-	listen map[string][]string // listener -> real addresses
-	closed map[string]string   // listener -> why it is not open
+	listen map[string][]string      // listener -> real addresses
+	closed map[string]reason.Reason // listener -> why it is not open
 }
 
 func newStates() *states {
-	return &states{byName: map[string]*state{}, listen: map[string][]string{}, closed: map[string]string{}}
+	return &states{byName: map[string]*state{}, listen: map[string][]string{}, closed: map[string]reason.Reason{}}
 }
 
 // set changes the state of a connection; the time of the change is kept when
 // the state stays the same.
 func (s *states) set(name, kind, code, words string) {
+	s.change(name, kind, code, words, reason.Reason{})
+}
+
+// fail is set for a state that has a reason.
+func (s *states) fail(name, kind, code string, why reason.Reason) {
+	s.change(name, kind, code, "", why)
+}
+
+func (s *states) change(name, kind, code, words string, why reason.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.get(name, kind)
 	if st.State != code {
 		st.Since = time.Now()
 	}
-	st.State, st.Words = code, words
+	st.State, st.Words, st.Why = code, words, why
 }
 
 // seen notes that a connection brought something.
@@ -67,7 +80,7 @@ func (s *states) opened(listener string, addresses []string) {
 	s.listen[listener] = addresses
 }
 
-func (s *states) failed(listener, why string) {
+func (s *states) failed(listener string, why reason.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listen, listener)
@@ -97,13 +110,8 @@ func (s *states) addresses(listener string) []string {
 }
 
 // problems are the listeners that are not open, and why.
-func (s *states) problems() []string {
+func (s *states) problems() map[string]reason.Reason {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var p []string
-	for name, why := range s.closed {
-		p = append(p, name+": "+why)
-	}
-	slices.Sort(p)
-	return p
+	return maps.Clone(s.closed)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/storage"
 )
@@ -61,7 +63,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 	}
 	for _, c := range g.states.list() {
 		st.Connections = append(st.Connections, console.Connection{
-			Name: c.Name, Kind: c.Kind, State: console.Say(stateCode(c.State), c.Words), Since: c.Since, Last: c.Last,
+			Name: c.Name, Kind: c.Kind, State: connectionWords(c), Since: c.Since, Last: c.Last,
 			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages,
 		})
 	}
@@ -125,15 +127,23 @@ func (s source) destinations(st *console.Status, snap storage.Snapshot) error {
 func linkWords(l delivery.Link, held int) console.Words {
 	switch {
 	case l.State == "unreachable":
-		return console.Say(console.StateUnreached, l.Words)
+		return console.SayWhy(console.StateUnreached, l.Why)
 	case l.State == "retrying":
-		return console.Say(console.StateRetrying, fmt.Sprint(l.Attempt), l.Words)
+		return console.SayWhy(console.StateRetrying, l.Why, fmt.Sprint(l.Attempt))
 	case held > 0:
 		return console.Say(console.StateHolding, fmt.Sprint(held))
 	case l.State == "sending":
 		return console.Say(console.StateSending)
 	}
 	return console.Say(console.StateIdle)
+}
+
+// connectionWords are the state of a connection with its particulars or reason.
+func connectionWords(c state) console.Words {
+	if !c.Why.IsZero() {
+		return console.SayWhy(stateCode(c.State), c.Why)
+	}
+	return console.Say(stateCode(c.State), c.Words)
 }
 
 func stateCode(s string) console.Code {
@@ -167,20 +177,29 @@ func (s source) held(st *console.Status) error {
 	for _, it := range items {
 		t, err := intake.DecodeHeldTicket(it.Value)
 		if err != nil {
-			t.Reason = err.Error()
+			t.Reason = reason.New(reason.Damaged, err.Error())
 		}
 		id := fmt.Sprintf("%s/%d", intake.HeldQueue, it.Seq)
-		st.Held = append(st.Held, console.Held{ID: id, Connection: it.Group, Subject: t.What, Reason: console.Say(console.HoldOther, t.Reason), Since: it.At})
+		st.Held = append(st.Held, console.Held{ID: id, Connection: it.Group, Subject: t.Subject, Reason: t.Reason, Since: it.At})
 	}
 	for _, d := range s.g.cfg.Destinations {
 		for _, h := range s.g.workers[d.Name].Held(maxHeldShown) {
 			st.Held = append(st.Held, console.Held{
-				ID: fmt.Sprintf("%s/%d", delivery.Queue(d.Name), h.Seq), Destination: d.Name, Subject: strings.TrimSpace(h.What + " " + h.ID),
-				Reason: console.Say(console.HoldOther, h.Reason), Since: h.Since, Behind: h.Behind,
+				ID: fmt.Sprintf("%s/%d", delivery.Queue(d.Name), h.Seq), Destination: d.Name, Subject: heldSubject(h.Ticket),
+				Reason: h.Reason, Since: h.Since, Behind: h.Behind,
 			})
 		}
 	}
 	return nil
+}
+
+// heldSubject is what a person looks for: the specimen, else the message or
+// object by its name.
+func heldSubject(t delivery.Ticket) string {
+	if t.Of != "" {
+		return t.Of
+	}
+	return strings.TrimSpace(t.What + " " + t.ID)
 }
 
 func disk(dir string) console.Disk {
@@ -412,9 +431,9 @@ func (s source) Health(context.Context) []console.Words {
 	if s.g.ctx.Err() != nil {
 		why = append(why, console.Say(console.HealthStopping))
 	}
-	for _, p := range s.g.states.problems() {
-		name, words, _ := strings.Cut(p, ": ")
-		why = append(why, console.Say(console.HealthListener, name, words))
+	closed := s.g.states.problems()
+	for _, name := range slices.Sorted(maps.Keys(closed)) {
+		why = append(why, console.SayWhy(console.HealthListener, closed[name], name))
 	}
 	return why
 }

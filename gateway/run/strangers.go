@@ -9,12 +9,13 @@ import (
 
 	"nhip/gateway/config"
 	"nhip/gateway/intake"
+	"nhip/gateway/reason"
 )
 
 // A refusal is one kind of refusal of one peer, however often it came.
 type refusal struct {
 	config.Stranger
-	Wanted      string // what it wanted, in words
+	Wanted      reason.Reason
 	Count       int64
 	First, Last time.Time
 }
@@ -37,7 +38,7 @@ func newStrangers(in *intake.Intake, log *slog.Logger) *strangers {
 }
 
 // refused notes one refusal.
-func (s *strangers) refused(who config.Stranger, wanted string) {
+func (s *strangers) refused(who config.Stranger, wanted reason.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsent++

@@ -86,7 +86,7 @@ func (g *Gateway) openBroker(users []mqtt.User) ([]string, func(context.Context)
 				g.states.set(user, interpret.MQTTUser, "offline", "")
 				return
 			}
-			g.states.set(user, interpret.MQTTUser, "connected", fmt.Sprintf("%d", clients))
+			g.states.set(user, interpret.MQTTUser, "connected", fmt.Sprintf("MQTT (%d)", clients))
 		},
 		Refused: func(s mqtt.Stranger) {
 			g.strangers.refused(config.Stranger{Kind: "mqtt", Address: host(s.Address), User: s.Username}, reason.Text(s.Wanted+": "+s.Reason))
