@@ -85,7 +85,7 @@ var texts = map[Code][2]string{
 	WrongKind:         {"a connection of kind {0} sends nothing of kind {1}", "kết nối loại {0} không gửi dữ liệu loại {1}"},
 	NoSpecimen:        {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
 	NoControlID:       {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
-	OtherBytes:        {"a different object with the same SOP Instance UID came before ({0}); both are kept", "trước đó đã nhận một đối tượng khác cùng SOP Instance UID ({0}); cả hai đều được lưu"},
+	OtherBytes:        {"other bytes under a SOP Instance UID that came before ({0}); both are kept", "nội dung khác dưới một SOP Instance UID đã nhận trước đó ({0}); cả hai đều được lưu"},
 	TooMuch:           {"it would become {0} messages at once, more than one commit holds", "sẽ thành {0} bản tin cùng lúc, vượt quá một lần ghi"},
 	NotRendered:       {"no message can be made of it: {0}", "không tạo được bản tin để gửi: {0}"},
 	Damaged:           {"the stored copy cannot be read: {0}", "không đọc được bản lưu trên đĩa: {0}"},
