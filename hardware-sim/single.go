@@ -246,7 +246,7 @@ func (c monitorCommand) Run(ctx context.Context, g globals) error {
 	if t, ok := conn.(terminal); ok {
 		return x.Run(ctx, t.PTY)
 	}
-	return x.Run(ctx, monitor.Unread{WriteCloser: conn})
+	return x.Run(ctx, monitor.NewSocket(conn))
 }
 
 func short(sent, want int) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
 )
 
 // oximetry is what the oximeter measures, in the order of its line.
@@ -129,9 +130,41 @@ func pad(text string, width int) string {
 	return text
 }
 
-// Unread is a SerialLine of which nobody knows whether it is read: a TCP
-// connection, a real port.
-type Unread struct{ io.WriteCloser }
+// A Socket is a TCP connection as a SerialLine: nobody knows what of it was
+// read, but that the other end has closed it is noticed before a line is
+// written into nothing.
+type Socket struct {
+	line   wire.Line
+	broken chan struct{}
+}
+
+// NewSocket returns the connection as a line. What comes from the other end is
+// not looked at.
+func NewSocket(line wire.Line) *Socket {
+	s := &Socket{line, make(chan struct{})}
+	go func() { // ends with the connection
+		defer close(s.broken)
+		io.Copy(io.Discard, line)
+	}()
+	return s
+}
+
+// Write writes to the line.
+func (s *Socket) Write(b []byte) (int, error) {
+	select {
+	case <-s.broken:
+		return 0, io.ErrClosedPipe
+	default:
+		return s.line.Write(b)
+	}
+}
 
 // Taken reports true.
-func (Unread) Taken() bool { return true }
+func (s *Socket) Taken() bool { return true }
+
+// Close closes the connection.
+func (s *Socket) Close() error {
+	err := s.line.Close()
+	<-s.broken
+	return err
+}

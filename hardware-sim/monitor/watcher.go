@@ -129,6 +129,7 @@ type payload struct {
 	Value      string    `json:"value"`
 	Unit       string    `json:"unit"`
 	DeviceTime time.Time `json:"device_time"`
+	Received   string    `json:"gateway_time"`
 	Seq        int64     `json:"seq"`
 	State      string    `json:"state"`
 }
@@ -166,7 +167,7 @@ func read(device, topic string, body []byte) (truth.Delivery, bool) {
 	if o.Value == "" {
 		return d, false
 	}
-	d.Name = fmt.Sprintf("%s seq %d code %d", device, o.Seq, o.Code)
+	d.Name = fmt.Sprintf("%s seq %d of %s code %d", device, o.Seq, o.Received, o.Code) // seq begins anew with the gateway
 	d.Key = key(device, o.Code, o.DeviceTime)
 	for _, secret := range []string{patientID, patientName} {
 		if strings.Contains(topic, secret) || strings.Contains(string(body), secret) {

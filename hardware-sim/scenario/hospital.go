@@ -73,7 +73,6 @@ type hospital struct {
 
 const (
 	interval = 5 * time.Second  // between two lines for people
-	settle   = 2 * time.Second  // after the last arrival, for what comes once too often
 	waking   = 30 * time.Second // that the gateway may take to start
 )
 
@@ -240,7 +239,7 @@ func (h *hospital) drain(ctx context.Context, devices *sync.WaitGroup) {
 		default:
 		}
 		if handed && h.truth.Outstanding() == 0 {
-			wire.Wait(ctx, settle)
+			wire.Wait(ctx, time.Duration(h.o.Scenario.Settle))
 			return
 		}
 		if elapsed := time.Since(began); elapsed%interval < 100*time.Millisecond && elapsed > time.Second {
@@ -524,16 +523,25 @@ func (l lasting) Close() error { return l.SetReadDeadline(time.Unix(1, 0)) }
 // oximeter runs an oximeter, on a new line when the one before broke.
 func (c *connector) oximeter(ctx context.Context, o *monitor.Oximeter) {
 	for ctx.Err() == nil {
-		line, err := monitor.SerialLine(c.pty), error(nil)
-		if c.pty == nil {
-			var conn net.Conn
-			conn, err = c.dial(ctx)
-			line = monitor.Unread{WriteCloser: conn}
-		}
-		if err == nil && o.Run(ctx, line) == nil {
+		line, err := c.serial(ctx)
+		if err == nil {
+			err = o.Run(ctx, line)
 			line.Close()
+		}
+		if err == nil {
 			return
 		}
 		wire.Wait(ctx, time.Second)
 	}
+}
+
+func (c *connector) serial(ctx context.Context) (monitor.SerialLine, error) {
+	if c.pty != nil {
+		return c.pty, nil
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return monitor.NewSocket(conn), nil
 }

@@ -31,6 +31,7 @@ type Scenario struct {
 	Seed    uint64                   `toml:"seed"`
 	Seconds int                      `toml:"seconds"` // how long devices measure
 	Drain   wire.Duration            `toml:"drain"`   // how long what is on its way is waited for after that
+	Settle  wire.Duration            `toml:"settle"`  // after the last arrival, for what comes once too often
 	Every   map[string]wire.Duration `toml:"every"`   // one message, image or reading so often; by name, profile or kind
 	Size    int                      `toml:"size"`    // rows and columns of an image
 	Events  []Event                  `toml:"event"`
@@ -50,6 +51,7 @@ type Event struct {
 const (
 	defaultSeconds = 60
 	defaultDrain   = time.Minute
+	defaultSettle  = 2 * time.Second
 )
 
 var defaultEvery = map[string]wire.Duration{
@@ -74,7 +76,7 @@ func Load(file string) (*Scenario, error) {
 
 // Parse reads and checks a scenario.
 func Parse(b []byte) (*Scenario, error) {
-	s := &Scenario{Seed: 1, Seconds: defaultSeconds, Drain: wire.Duration(defaultDrain)}
+	s := &Scenario{Seed: 1, Seconds: defaultSeconds, Drain: wire.Duration(defaultDrain), Settle: wire.Duration(defaultSettle)}
 	if err := strict(b, s); err != nil {
 		return nil, err
 	}
