@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"nhip/dicom/association"
@@ -104,12 +105,16 @@ func (g *Gateway) associationEnded(r association.Request, _ error) {
 // wants says what an association is for.
 func wants(r association.Request) reason.Reason {
 	var names []string
-	for i, c := range r.Contexts {
-		if i == 3 {
+	for _, c := range r.Contexts {
+		name := uid.Name(c.AbstractSyntax)
+		if slices.Contains(names, name) {
+			continue
+		}
+		if len(names) == 3 {
 			names = append(names, "…")
 			break
 		}
-		names = append(names, uid.Name(c.AbstractSyntax))
+		names = append(names, name)
 	}
 	return reason.Text(strings.Join(names, ", "))
 }

@@ -69,7 +69,7 @@ func (g *Gateway) mqttUsers() ([]mqtt.User, error) {
 			return nil, fmt.Errorf("mqtt_user %s: %w", u.Name, err)
 		}
 		users = append(users, mqtt.User{Name: u.Name, Password: password, Subscribe: u.Subscribe, Publish: u.Publish, Class: u.Class})
-		g.states.set(u.Name, interpret.MQTTUser, "waiting", "")
+		g.states.set(u.Name, interpret.MQTTUser, "offline", "")
 	}
 	return users, nil
 }
