@@ -26,6 +26,8 @@ type host struct {
 	incomplete int
 	ended      int
 	refuse     int // stores that fail
+	burst      int // messages that the analyser has at once
+	stray      int // HL7: answers to a message that was never sent
 }
 
 func (h *host) Store(_ context.Context, messages []e1381.Message) error {
@@ -56,6 +58,7 @@ func play(t *testing.T, model string, limit int, f Faults, h *host) (*Analyser, 
 	}
 	a := New(o)
 	a.Inject(f)
+	a.Burst(h.burst)
 	var hosts sync.WaitGroup
 	a.Run(t.Context(), func(context.Context) (wire.Line, error) {
 		ours, theirs := net.Pipe()
@@ -86,6 +89,10 @@ func (h *host) mllp(c net.Conn) {
 			code = "AR"
 		}
 		id := wire.First(wire.Split(m), "MSH").Field(10)
+		if h.stray > 0 {
+			h.stray--
+			id = "0" + id
+		}
 		c.Write(wire.Block([]byte("MSH|^~\\&|||||||ACK|1|P|2.3.1\rMSA|" + code + "|" + id + "\r")))
 	}
 }
@@ -191,6 +198,34 @@ func TestAnAbandonedSessionIsIncompleteAndComesAgainWhole(t *testing.T) {
 		a, _, o := play(t, "generic-astm", 2, Faults{Abandon: 1}, h)
 		if h.incomplete != 1 || len(h.stored) != 2 || a.Sent() != 2 || h.stored[0] != string(o.Message(0).Bytes) {
 			t.Errorf("%d incomplete, %d stored", h.incomplete, len(h.stored))
+		}
+	})
+}
+
+func TestWhatIsLeftOfABatchComesAgain(t *testing.T) {
+	for _, f := range []Faults{{CutBeforeEOT: 2}, {CutUnanswered: 1}, {DropACK: 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &host{burst: 7}
+			a, _, o := play(t, "roche-cobas-e411", 7, f, h)
+			got := h.distinct()
+			if len(got) != 7 || a.Sent() != 7 {
+				t.Fatalf("%+v: %d stored, %d acknowledged", f, len(got), a.Sent())
+			}
+			for n := range got {
+				if got[n] != string(o.Message(n).Bytes) {
+					t.Errorf("%+v: message %d differs", f, n)
+				}
+			}
+		})
+	}
+}
+
+func TestAnAnswerToAnotherMessageIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &host{stray: 1}
+		a, _, _ := play(t, "mindray-bc-5380", 2, Faults{}, h)
+		if a.Sent() != 2 || len(h.stored) != 3 || h.stored[0] != h.stored[1] {
+			t.Errorf("%d acknowledged, %d offered", a.Sent(), len(h.stored))
 		}
 	})
 }

@@ -42,6 +42,7 @@ func gateway(c net.Conn, answers []string, got *[]string) []string {
 			return answers
 		}
 		id := wire.First(wire.Split(m), "MSH").Field(10)
+		c.Write(wire.Block([]byte("MSH|^~\\&|||||||ACK|1|P|2.6\rMSA|AR|0" + id + "\r"))) // to another message
 		c.Write(wire.Block([]byte("MSH|^~\\&|||||||ACK|1|P|2.6\rMSA|" + code + "|" + id + "\r")))
 	}
 }
