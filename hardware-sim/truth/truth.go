@@ -70,16 +70,16 @@ type Item struct {
 
 // A Delivery is what a destination received.
 type Delivery struct {
-	Kind        Kind
-	Destination string
-	Key         string
-	Name        string // message control ID, SOP Instance UID, sequence number
-	Digest      string // of the bytes as received; equal names must have equal digests
-	Patient     string
-	Results     []Result
-	Faults      []string // what the destination itself found wrong with it
-	Outcome     Outcome
-	Answer      string // the answer, in words or as a code
+	Kind        Kind     `json:"kind"`
+	Destination string   `json:"destination"`
+	Key         string   `json:"key"`
+	Name        string   `json:"name"`             // message control ID, SOP Instance UID, sequence number
+	Digest      string   `json:"digest,omitempty"` // of the bytes as received; equal names must have equal digests
+	Patient     string   `json:"patient,omitempty"`
+	Results     []Result `json:"results,omitempty"`
+	Faults      []string `json:"faults,omitempty"` // what the destination itself found wrong with it
+	Outcome     Outcome  `json:"outcome"`
+	Answer      string   `json:"answer"` // the answer, in words or as a code
 }
 
 // An Outcome is what the destination's answer meant.
@@ -92,6 +92,11 @@ const (
 	Refused
 	Accepted
 )
+
+var outcomes = []string{"unanswered", "refused", "accepted"}
+
+// MarshalText is the outcome as a word.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(outcomes[o]), nil }
 
 type item struct {
 	Item
@@ -229,8 +234,7 @@ func (l *Log) ExcuseOutstanding(k Kind, why string) {
 func (l *Log) Arrive(d Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	event := map[Outcome]string{Unanswered: "arrived, not answered", Refused: "arrived, refused", Accepted: "arrived"}[d.Outcome]
-	l.write(event, d.Kind, d.Name, d.Key, d.Answer, d.Digest, d.Results)
+	l.write("arrived, "+outcomes[d.Outcome], d.Kind, d.Name, d.Key, d.Answer, d.Digest, d.Results)
 
 	name := join(string(d.Kind), d.Destination, d.Name)
 	if n, ok := l.names[name]; ok {
