@@ -49,7 +49,7 @@ func ORU(m *hl7.Message, s Source) (Reading, error) {
 	if s.Zone == nil {
 		s.Zone = time.UTC
 	}
-	r := Reading{Location: location(m)}
+	r := Reading{Location: Location(m)}
 	g := group{source: s, message: m.Get("MSH-7"), training: isTraining(m.Get("MSH-11.1"))}
 	for _, segment := range m.Segments("OBR", "OBX") {
 		if segment.Name == "OBR" {
@@ -64,8 +64,9 @@ func ORU(m *hl7.Message, s Source) (Reading, error) {
 // isTraining is HL7 table 0103: anything but production.
 func isTraining(processing string) bool { return processing == "T" || processing == "D" }
 
-// location is PV1-3.1 to 3.3, point of care, room and bed.
-func location(m *hl7.Message) string {
+// Location is PV1-3.1 to 3.3 of a message, point of care, room and bed; empty
+// where it has none.
+func Location(m *hl7.Message) string {
 	parts := []string{m.Get("PV1-3.1.1"), m.Get("PV1-3.2.1"), m.Get("PV1-3.3.1")}
 	return strings.Trim(strings.Join(parts, "^"), "^")
 }

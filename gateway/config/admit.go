@@ -16,6 +16,7 @@ type Stranger struct {
 	Facility     string // MSH-4
 	User         string // MQTT
 	CalledIsOurs bool   // the called AE title is [dicom].ae_title
+	Location     string // PV1-3 of a monitor's message, for a bed that its connection is not for
 	Device       string // whose port it is, for "analyser" and "monitor": a name of the configuration
 }
 
@@ -34,6 +35,9 @@ func Admission(s Stranger) string {
 		name := nameFrom(s.User, "user")
 		return block("mqtt_user", name, "password_file", name+".pw") + "subscribe = []\npublish = []\n"
 	case "analyser", "monitor":
+		if s.Location != "" {
+			return fmt.Sprintf("# In the [[monitor]] with name = %s, if that is its bed:\nlocation = %s\n", quote(s.Device), quote(s.Location))
+		}
 		return fmt.Sprintf("# In the [[%s]] with name = %s, where its address is listed:\naddress = [%s]\n", s.Kind, quote(s.Device), quote(s.Address))
 	}
 	return ""

@@ -133,6 +133,7 @@ type Monitor struct {
 	Profile  string         `toml:"profile" need:"yes"`
 	Port     string         `toml:"port" need:"yes"`
 	Class    string         `toml:"class" default:"record" oneof:"record live"`
+	Location string         `toml:"location" default:""` // PV1-3 of the messages that are taken; empty: the first that is named
 	Stale    time.Duration  `toml:"stale" default:"60s"` // without a reading for so long the device is shown as stale
 	Address  []netip.Prefix `toml:"address" default:""`
 	TimeZone *time.Location `toml:"time_zone" default:""`

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nhip/drivers/astm/e1381"
+	"nhip/drivers/monitor"
 	"nhip/drivers/port"
 	"nhip/gateway/config"
 	"nhip/gateway/intake"
@@ -94,6 +95,7 @@ func (g *Gateway) openPort(listener string, d device, text string, allowed []net
 type device struct {
 	g          *Gateway
 	name, kind string
+	bed        *bed // of a monitor that speaks HL7
 }
 
 // state notes what became of the port.
@@ -140,6 +142,21 @@ func (d device) mllp(ctx context.Context, c port.Conn) error {
 	})
 }
 
+// judge is lis.Judge, and for a monitor whether the message is for its bed.
+func (d device) judge(m *hl7.Message, isDevice bool, peer string) lis.Verdict {
+	v := lis.Judge(m, isDevice)
+	if d.bed == nil || v.Code != hl7.ApplicationAccept {
+		return v
+	}
+	location := monitor.Location(m)
+	if d.bed.takes(location) {
+		return v
+	}
+	d.g.strangers.refused(config.Stranger{Kind: d.kind, Device: d.name, Address: host(peer), Location: location}, reason.New(reason.SendHL7))
+	return lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{
+		Location: "PV1-3", Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: "this connection is for one bed, and the message is for another one"}}}
+}
+
 // hl7Message stores one message of a link and says what it is answered. An
 // acknowledgement is logged and never answered.
 func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer string, frame []byte) ([]byte, error) {
@@ -159,7 +176,7 @@ func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer 
 		return nil, nil
 	}
 	g.states.seen(d.name, d.kind)
-	v := lis.Judge(m, isDevice)
+	v := d.judge(m, isDevice, peer)
 	answer := mllp.Join(lis.Answers(m, v, g.ackID.next, g.now()))
 	switch v.Code {
 	case hl7.ApplicationReject:

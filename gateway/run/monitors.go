@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"nhip/drivers/monitor"
@@ -21,7 +22,7 @@ import (
 // startMonitors opens the port of every monitor.
 func (g *Gateway) startMonitors() {
 	for _, m := range g.cfg.Monitors {
-		link := device{g: g, name: m.Name, kind: interpret.Monitor}
+		link := device{g: g, name: m.Name, kind: interpret.Monitor, bed: &bed{location: m.Location}}
 		p, _ := monitor.Lookup(m.Profile) // connections has looked
 		handle := link.mllp
 		switch {
@@ -32,10 +33,28 @@ func (g *Gateway) startMonitors() {
 				})
 			}
 		case m.Class == config.ClassLive:
-			handle = func(ctx context.Context, c port.Conn) error { return g.liveMLLP(ctx, m, c) }
+			handle = func(ctx context.Context, c port.Conn) error { return g.liveMLLP(ctx, m, link, c) }
 		}
 		g.openPort("monitor "+m.Name, link, m.Port, m.Address, 0, handle)
 	}
+}
+
+// A bed is the one location (PV1-3) that a connection speaks for. A central
+// station that sends several beds over one connection would else put several
+// patients' readings under one topic.
+type bed struct {
+	mu       sync.Mutex
+	location string // as configured, or the first that was named since the start
+}
+
+// takes reports whether a message is for this bed. One that names none is.
+func (b *bed) takes(location string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.location == "" {
+		b.location = location
+	}
+	return location == "" || location == b.location
 }
 
 // source is what a monitor's messages do not say of themselves.
@@ -63,7 +82,7 @@ func (g *Gateway) line(ctx context.Context, m config.Monitor, peer string, l mon
 
 // liveMLLP serves a monitor whose readings are for displays: answered, and not
 // stored.
-func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, c port.Conn) error {
+func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, d device, c port.Conn) error {
 	return mllp.Serve(ctx, c, mllp.ServeOptions{
 		MaxFrame: int(g.cfg.HL7.MaxMessage), Log: g.log.With("monitor", m.Name), TooLong: g.tooLong,
 		Handler: func(_ context.Context, frame []byte) ([]byte, error) {
@@ -74,7 +93,7 @@ func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, c port.Conn) e
 			if msg.IsAcknowledgement() {
 				return nil, nil
 			}
-			v := lis.Judge(msg, true)
+			v := d.judge(msg, true, c.Peer())
 			if err != nil {
 				v = lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: err.Error()}}}
 			}

@@ -128,7 +128,7 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 				spoken[peer.Name] = true
 				l.spoke(peer.Name, address)
 			}
-			return l.g.hl7Message(ctx, device{l.g, peer.Name, interpret.Peer}, false, c.RemoteAddr().String(), frame)
+			return l.g.hl7Message(ctx, device{g: l.g, name: peer.Name, kind: interpret.Peer}, false, c.RemoteAddr().String(), frame)
 		},
 	})
 }
