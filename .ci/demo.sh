@@ -18,7 +18,8 @@ build/nhip run --config "$dir/site.toml" 2>"$dir/gateway.log" &
 gateway=$!
 trap 'kill $gateway 2>/dev/null; wait $gateway 2>/dev/null' EXIT INT TERM
 
-echo "== running for $seconds s; the gateway's log is $dir/gateway.log"
+console=$(sed -n '/^\[console\]/,/^\[dicom\]/s/^listen = "\(.*\)"/\1/p' "$dir/site.toml")
+echo "== running for $seconds s; console: http://$console ; the gateway's log: $dir/gateway.log"
 build/hwsim hospital --config "$dir/site.toml" --scenario demo --seed "${DEMO_SEED:-1}" \
 	--seconds "$seconds" --report "$dir/report.json"
 status=$?
