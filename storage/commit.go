@@ -11,10 +11,11 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// What one transaction takes. Badger refuses one above 15 % of a memtable.
+// What one transaction takes. Badger refuses one above 15 % of a memtable, in
+// bytes and in entries of about 100 bytes.
 const (
 	groupBytes   = MaxBatch
-	groupChanges = MaxChanges
+	groupChanges = 4 * MaxChanges
 )
 
 // A request is a batch on its way through the committer.

@@ -10,7 +10,7 @@
 // # Rules
 //
 // A batch is stored whole or not at all, and Commit returns nil only after the
-// fsync. The committer takes every batch that waits, up to 1000 changes or 2 MB,
+// fsync. The committer takes every batch that waits, up to 4000 changes or 2 MB,
 // into one transaction; a batch that breaks its condition (ErrExists, ErrNoItem)
 // fails alone. A failed commit or fsync ends the store for good (Failed): what
 // the page cache says after a failed fsync is not what is on the disk, so there

@@ -35,7 +35,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	background, stop := context.WithCancel(context.Background())
 	s := &Store{
 		o:        o,
-		requests: make(chan *request, 4*groupChanges),
+		requests: make(chan *request, groupChanges),
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
 		failed:   make(chan struct{}),

@@ -28,6 +28,10 @@ type Worker struct {
 	Publish func(b *storage.Batch, connection string, received time.Time, obs []record.Observation)
 }
 
+// gather is how long the worker waits for more after it was woken: every commit of
+// its own costs those who are being received an fsync.
+const gather = 20 * time.Millisecond
+
 const (
 	page       = 200
 	maxChanges = 700     // in one commit, counters not counted
@@ -55,14 +59,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("interpret: %w", err)
 		}
-		if len(items) == 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-queued:
-			}
-			continue
-		}
+		more := len(items) == page
 		for len(items) > 0 {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -73,6 +70,19 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			next = items[n-1].Seq + 1
 			items = items[n:]
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-queued:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(gather):
 		}
 	}
 }
