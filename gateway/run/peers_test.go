@@ -330,7 +330,7 @@ func (l *systemLIS) serve(c net.Conn) {
 		l.mu.Lock()
 		l.got = append(l.got, m)
 		l.mu.Unlock()
-		f := strings.Split(strings.SplitN(m, "\r", 2)[0], "|")
+		f := strings.Split(strings.SplitN(m, "\r", 2)[0], m[3:4])
 		answer := "MSH|^~\\&|LIS||NHIP||20260114081500||ACK^R01^ACK|A1|P|2.5.1\rMSA|AA|" + f[9] + "\r"
 		if _, err := c.Write([]byte("\x0b" + answer + "\x1c\r")); err != nil {
 			return
@@ -461,6 +461,12 @@ func (l analyserLine) want(t *testing.T, b, reply string) {
 func (l analyserLine) session(t *testing.T, records string) {
 	t.Helper()
 	l.want(t, enq, ack)
+	l.rest(t, records)
+}
+
+// rest is a session after its ENQ.
+func (l analyserLine) rest(t *testing.T, records string) {
+	t.Helper()
 	l.want(t, astmFrame(1, records), ack)
 	l.Write([]byte(eot))
 }
