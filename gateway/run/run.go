@@ -14,6 +14,7 @@ import (
 
 	"nhip/drivers/profile"
 	"nhip/gateway/config"
+	"nhip/gateway/control"
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
@@ -41,6 +42,7 @@ type Gateway struct {
 	started time.Time
 
 	store      *storage.Store
+	acts       *control.Acts // what people may do; register in assemble, before startControl
 	in         *intake.Intake
 	profiles   map[string]*profile.Profile
 	routes     route.Table
@@ -74,7 +76,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 	g := &Gateway{
 		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(),
 		store: store, in: intake.New(store, o.Log), profiles: profiles,
-		workers: map[string]*delivery.Worker{}, states: newStates(),
+		workers: map[string]*delivery.Worker{}, states: newStates(), acts: control.New(o.Log),
 	}
 	g.ctx, g.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	g.strangers = newStrangers(g.in, o.Log)
@@ -120,6 +122,7 @@ func (g *Gateway) assemble() error {
 	g.startMonitors()
 	g.startHL7()
 	g.startDICOM()
+	g.startControl()
 	g.startConsole()
 	return nil
 }
