@@ -56,6 +56,7 @@ type Console struct {
 	handler http.Handler
 	pages   [2]*pages
 	assets  map[string]asset
+	manuals [2]manual
 }
 
 type asset struct {
@@ -74,11 +75,12 @@ func New(o Options) *Console {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets()}
+	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), manuals: manuals()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", c.overview)
 	mux.HandleFunc("/live", c.live)
 	mux.HandleFunc("/results", c.results)
+	mux.HandleFunc("/manual", c.manual)
 	mux.HandleFunc("/static/{name}", c.static)
 	mux.HandleFunc("/api/v1/status", c.apiStatus)
 	mux.HandleFunc("/api/v1/messages", c.apiMessages)

@@ -47,6 +47,7 @@ type page struct {
 	Query    Query
 	Messages []messageView
 	Results  []resultView
+	Manual   *manual
 }
 
 // When is a time as short as it is clear: the day only where it is not today,
