@@ -143,7 +143,8 @@ type group struct {
 	queues   map[string]*queue
 	counters map[string]*counter
 	enqueued map[string]bool
-	err      error // of the transaction: the store has failed
+	seen     map[string]found // what is under keys that were looked up and not written since
+	err      error            // of the transaction: the store has failed
 }
 
 // A refused batch is told after the commit: what it was refused for may stand in
@@ -171,6 +172,7 @@ func newGroup(c *committer) *group {
 		queues:   map[string]*queue{},
 		counters: map[string]*counter{},
 		enqueued: map[string]bool{},
+		seen:     map[string]found{},
 	}
 }
 
@@ -425,29 +427,42 @@ func (c *committer) syncMark() {
 	}
 }
 
+// found is the checksum of a record, or that there is none.
+type found struct {
+	sum uint64
+	ok  bool
+}
+
 // stored gives the checksum of the record under key, as the transaction sees it.
-func (g *group) stored(key []byte) (sum uint64, found bool) {
-	item, err := g.txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return 0, false
+func (g *group) stored(key []byte) (sum uint64, ok bool) {
+	if f, known := g.seen[string(key)]; known {
+		return f.sum, f.ok
 	}
-	if err == nil {
+	item, err := g.txn.Get(key)
+	switch {
+	case err == nil:
 		err = item.Value(func(record []byte) error {
 			if len(record) >= envelope {
 				sum = binary.LittleEndian.Uint64(record[1:])
 			}
 			return nil
 		})
+		ok = err == nil
+	case errors.Is(err, badger.ErrKeyNotFound):
+		err = nil
 	}
 	if err != nil {
 		g.failed(err)
+		return 0, false
 	}
-	return sum, err == nil
+	g.seen[string(key)] = found{sum, ok}
+	return sum, ok
 }
 
 // put seals and writes a record and gives its checksum.
 func (g *group) put(key, record []byte) uint64 {
 	sum := seal(key, record)
+	delete(g.seen, string(key))
 	if err := g.txn.Set(key, record); err != nil {
 		g.failed(err)
 	}
@@ -460,6 +475,7 @@ func (g *group) take(key []byte) uint64 {
 	if !found {
 		return 0
 	}
+	delete(g.seen, string(key))
 	if err := g.txn.Delete(key); err != nil {
 		g.failed(err)
 	}

@@ -137,7 +137,8 @@ func (d device) mllp(ctx context.Context, c port.Conn) error {
 		Log:      d.g.log.With(d.kind, d.name),
 		TooLong:  d.g.tooLong,
 		Handler: func(ctx context.Context, frame []byte) ([]byte, error) {
-			return d.g.hl7Message(ctx, d, true, c.Peer(), frame)
+			m, err := hl7.Parse(frame)
+			return d.g.hl7Message(ctx, d, true, c.Peer(), m, err)
 		},
 	})
 }
@@ -157,10 +158,9 @@ func (d device) judge(m *hl7.Message, isDevice bool, peer string) lis.Verdict {
 		Location: "PV1-3", Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: "this connection is for one bed, and the message is for another one"}}}
 }
 
-// hl7Message stores one message of a link and says what it is answered. An
-// acknowledgement is logged and never answered.
-func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer string, frame []byte) ([]byte, error) {
-	m, err := hl7.Parse(frame)
+// hl7Message stores one message of a link, as hl7.Parse has it, and says what it
+// is answered. An acknowledgement is logged and never answered.
+func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer string, m *hl7.Message, err error) ([]byte, error) {
 	var bad *hl7.ParseError
 	if errors.As(err, &bad) {
 		g.log.Warn("message refused", "connection", d.name, "reason", err)
@@ -185,12 +185,12 @@ func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer 
 		return answer, nil
 	case hl7.ApplicationError:
 		g.log.Warn("message held", "connection", d.name, "reason", v.Errors[0].Text)
-		if err := g.in.Hold(ctx, intake.KindHL7, d.name, peer, frame, messageType(m), reason.New(reason.NoControlID)); err != nil {
+		if err := g.in.Hold(ctx, intake.KindHL7, d.name, peer, m.Bytes(), messageType(m), reason.New(reason.NoControlID)); err != nil {
 			return g.notStored(m, d, err), nil
 		}
 		return answer, nil
 	}
-	stored, err := g.in.HL7(ctx, d.name, peer, m.ControlID(), frame, map[string]string{"type": messageType(m)}, answer)
+	stored, err := g.in.HL7(ctx, d.name, peer, m.ControlID(), m.Bytes(), map[string]string{"type": messageType(m)}, answer)
 	if err != nil {
 		return g.notStored(m, d, err), nil
 	}

@@ -19,7 +19,7 @@ import (
 // Limits of the shared MLLP listener.
 const (
 	maxPeerConnections = 256
-	maxPerAddress      = 80
+	maxPerAddress      = 200 // an interface engine has one address; a port scanner leaves room for others
 )
 
 // startHL7 opens the MLLP listener that systems share. Who may speak is in
@@ -120,7 +120,11 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 		Log:      l.g.log.With("peer", address.String()),
 		TooLong:  l.g.tooLong,
 		Handler: func(ctx context.Context, frame []byte) ([]byte, error) {
-			peer, err := l.who(known, address, frame)
+			m, bad := hl7.Parse(frame)
+			if m == nil {
+				return nil, bad
+			}
+			peer, err := l.who(known, address, m)
 			if err != nil {
 				return nil, err
 			}
@@ -128,7 +132,7 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 				spoken[peer.Name] = true
 				l.spoke(peer.Name, address)
 			}
-			return l.g.hl7Message(ctx, device{g: l.g, name: peer.Name, kind: interpret.Peer}, false, c.RemoteAddr().String(), frame)
+			return l.g.hl7Message(ctx, device{g: l.g, name: peer.Name, kind: interpret.Peer}, false, c.RemoteAddr().String(), m, bad)
 		},
 	})
 }
@@ -146,11 +150,7 @@ func (l *peerListener) known(a netip.Addr) []config.HL7Peer {
 
 // who finds the peer that a message is from; one that names its application
 // before one that takes any.
-func (l *peerListener) who(known []config.HL7Peer, address netip.Addr, frame []byte) (config.HL7Peer, error) {
-	m, err := hl7.Parse(frame)
-	if m == nil {
-		return config.HL7Peer{}, err
-	}
+func (l *peerListener) who(known []config.HL7Peer, address netip.Addr, m *hl7.Message) (config.HL7Peer, error) {
 	application, facility := m.Get("MSH-3.1"), m.Get("MSH-4.1")
 	var found *config.HL7Peer
 	for i, p := range known {
