@@ -177,12 +177,9 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	log := s.log().With("peer", c.RemoteAddr().String())
 	defer a.conn.Close()
 	defer a.await(ctx)()
-	room := s.begin()
-	if room {
-		defer s.end()
-	}
-	r, err := s.establish(a, room)
+	r, err := s.establish(a)
 	if err == nil {
+		defer s.end()
 		log = log.With("calling", a.Calling, "called", a.Called)
 		log.Debug("dicom: association accepted", "contexts", len(a.contexts))
 		err = s.messages(ctx, a)
@@ -201,8 +198,8 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 }
 
 // establish takes the A-ASSOCIATE-RQ and answers it. Its error has ended the
-// association.
-func (s *Server) establish(a *Association, room bool) (Request, error) {
+// association; without one the association is counted.
+func (s *Server) establish(a *Association) (Request, error) {
 	if err := a.step(ul.EvtTransportIndication, nil, ul.Abort{}); err != nil {
 		return Request{}, a.fail(err)
 	}
@@ -223,7 +220,7 @@ func (s *Server) establish(a *Association, room bool) (Request, error) {
 		Implementation: a.Implementation,
 		Contexts:       rq.Contexts,
 	}
-	answer := s.decide(r, rq, room)
+	answer := s.decide(r, rq)
 	if rj := answer.Reject; rj != nil {
 		a.step(ul.EvtReject, *rj, ul.Abort{})
 		a.err = &RejectedError{*rj, rq.Calling, rq.Called}
@@ -231,23 +228,29 @@ func (s *Server) establish(a *Association, room bool) (Request, error) {
 		return r, a.err
 	}
 	if err := a.step(ul.EvtAccept, s.accept(a, rq, answer), ul.Abort{}); err != nil {
+		s.end()
 		return r, a.fail(errors.Join(ErrLost, err))
 	}
 	return r, nil
 }
 
 // decide rejects what the service provider has to, PS3.8 action AE-6, and asks
-// the user of this server for the rest.
-func (s *Server) decide(r Request, rq ul.AssociateRQ, room bool) Answer {
+// the user of this server for the rest. What is accepted is counted: who never
+// asks for an association takes no place from one who does.
+func (s *Server) decide(r Request, rq ul.AssociateRQ) Answer {
 	switch {
 	case rq.ProtocolVersion&1 == 0:
 		return Answer{Reject: &ul.RejectProtocolVersion}
-	case !room:
-		return Answer{Reject: &ul.RejectTemporaryCongestion}
 	case rq.ApplicationContext != uid.DICOMApplicationContext:
 		return Answer{Reject: &ul.RejectApplicationContext}
+	case !s.begin():
+		return Answer{Reject: &ul.RejectTemporaryCongestion}
 	}
-	return s.Accept(r)
+	answer := s.Accept(r)
+	if answer.Reject != nil {
+		s.end()
+	}
+	return answer
 }
 
 // accept builds the A-ASSOCIATE-AC: contexts, our maximum length, one operation
