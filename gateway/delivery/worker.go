@@ -36,6 +36,7 @@ type Ticket struct {
 	ID   string `json:"id"`             // control ID or SOP Instance UID: the name that the destination knows
 	What string `json:"what"`           // message type or modality, for people: "ORU^R01", "CT"
 	Of   string `json:"of,omitempty"`   // the specimen, for people
+	From string `json:"from,omitempty"` // the connection that brought it, for people
 	Stat bool   `json:"stat,omitempty"` // overtakes other groups
 	Mark string `json:"mark"`           // under which its delivery is noted, see DeliveredKey
 }

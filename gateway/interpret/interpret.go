@@ -313,7 +313,7 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 	b.Remove(intake.Interpret, item.Seq)
 	f := Fate{Held: len(o.held), Consumed: slices.Sorted(maps.Keys(o.consumed))}
 	for _, x := range o.out {
-		x.ticket.Mark = x.ticket.ID
+		x.ticket.Mark, x.ticket.From = x.ticket.ID, e.Connection
 		if x.body == nil {
 			x.ticket.Mark = about.String()
 		}

@@ -108,6 +108,7 @@ func (g *Gateway) assemble() error {
 	if g.connection, err = g.connections(); err != nil {
 		return err
 	}
+	g.remember()
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
 		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish,
@@ -125,6 +126,23 @@ func (g *Gateway) assemble() error {
 	g.startControl()
 	g.startConsole()
 	return nil
+}
+
+// remember reads when each connection last brought something.
+func (g *Gateway) remember() {
+	for name, c := range g.connection {
+		channel := intake.Channel(name)
+		last := g.store.Last(channel)
+		if last == 0 {
+			continue
+		}
+		e, err := g.entry(storage.Ref{Channel: channel, Seq: last})
+		if err != nil {
+			g.log.Error("last entry not readable", "connection", name, "error", err)
+			continue
+		}
+		g.states.heard(name, c.Kind, e.At)
+	}
 }
 
 // goRun runs a part. A part that ends with an error ends the gateway.

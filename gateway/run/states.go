@@ -54,6 +54,13 @@ func (s *states) change(name, kind, code, words string, why reason.Reason) {
 	st.State, st.Words, st.Why = code, words, why
 }
 
+// heard notes when something last came, before this start.
+func (s *states) heard(name, kind string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.get(name, kind).Last = at
+}
+
 // seen notes that a connection brought something.
 func (s *states) seen(name, kind string) {
 	s.mu.Lock()

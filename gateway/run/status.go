@@ -185,7 +185,7 @@ func (s source) held(st *console.Status) error {
 	for _, d := range s.g.cfg.Destinations {
 		for _, h := range s.g.workers[d.Name].Held(maxHeldShown) {
 			st.Held = append(st.Held, console.Held{
-				ID: fmt.Sprintf("%s/%d", delivery.Queue(d.Name), h.Seq), Destination: d.Name, Subject: heldSubject(h.Ticket),
+				ID: fmt.Sprintf("%s/%d", delivery.Queue(d.Name), h.Seq), Destination: d.Name, Connection: h.From, Subject: heldSubject(h.Ticket),
 				Reason: h.Reason, Since: h.Since, Behind: h.Behind,
 			})
 		}
