@@ -29,8 +29,11 @@ func (in *Intake) ASTM(connection, peer string) *ASTM {
 
 var _ e1381.Handler = (*ASTM)(nil)
 
-func (a *ASTM) openKey(sum string) string { return "astm-open/" + a.connection + "/" + sum }
-func (a *ASTM) seenKey(sum string) string { return "astm-seen/" + a.connection + "/" + sum }
+func (a *ASTM) openKey(sum string) string { return openKey(a.connection, sum) }
+func (a *ASTM) seenKey(sum string) string { return seenKey(a.connection, sum) }
+
+func openKey(connection, sum string) string { return "astm-open/" + connection + "/" + sum }
+func seenKey(connection, sum string) string { return "astm-seen/" + connection + "/" + sum }
 
 // Store commits every message that a frame completes, before its ACK.
 func (a *ASTM) Store(ctx context.Context, msgs []e1381.Message) error {

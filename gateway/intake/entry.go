@@ -53,6 +53,7 @@ type Entry struct {
 	Length     int64             `json:"len"`
 	Resend     bool              `json:"resend,omitempty"` // the device sent the same message before, in an earlier session
 	Why        reason.Reason     `json:"why,omitzero"`     // why it is held
+	ClockBack  bool              `json:"back,omitempty"`   // our clock had gone back since the entry before
 	Attrs      map[string]string `json:"attrs,omitempty"`  // control ID, UIDs …
 	Spool      *spool.Ref        `json:"spool,omitempty"`
 	Body       []byte            `json:"-"`

@@ -13,7 +13,7 @@ import (
 // new message.
 func (in *Intake) HL7(ctx context.Context, connection, peer, controlID string, frame []byte, attrs map[string]string, answer []byte) ([]byte, error) {
 	of := digest([]byte(controlID), frame)
-	key := "hl7-answer/" + connection + "/" + of
+	key := answerKey(connection, of)
 	e, err := in.entry(KindHL7, connection, peer, frame)
 	if err != nil {
 		return nil, err
@@ -43,3 +43,5 @@ func (in *Intake) HL7(ctx context.Context, connection, peer, controlID string, f
 	}
 	return stored, err
 }
+
+func answerKey(connection, of string) string { return "hl7-answer/" + connection + "/" + of }

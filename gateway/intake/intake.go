@@ -77,11 +77,12 @@ type Intake struct {
 
 	mu    sync.Mutex
 	links map[string]*link
+	clock map[string]time.Time // of the newest entry of a channel
 }
 
 // New returns an Intake over a store.
 func New(s *storage.Store, log *slog.Logger) *Intake {
-	return &Intake{store: s, log: log, now: time.Now, links: map[string]*link{}}
+	return &Intake{store: s, log: log, now: time.Now, links: map[string]*link{}, clock: map[string]time.Time{}}
 }
 
 // A link is what intake remembers of one connection of the configuration.
@@ -107,6 +108,10 @@ func (in *Intake) link(name string) *link {
 func (in *Intake) entry(kind Kind, connection, peer string, body []byte) (Entry, error) {
 	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.now().UTC(), Body: body}
 	e.Seal()
+	var err error
+	if e.ClockBack, err = in.Clock(Channel(connection), e.At); err != nil {
+		return Entry{}, err
+	}
 	if len(body) <= inline {
 		return e, nil
 	}
@@ -140,7 +145,7 @@ func readSpool(sp *spool.Spool, ref spool.Ref) ([]byte, error) {
 
 // accept adds an entry that is to be interpreted.
 func accept(b *storage.Batch, e Entry) storage.Entry {
-	j := b.Append(Channel(e.Connection), e.Encode())
+	j := Journal(b, Channel(e.Connection), e)
 	b.Enqueue(Interpret, e.Connection, nil, j)
 	b.Add(CountAccepted, 1)
 	b.Add(CountQueued, 1)
@@ -151,7 +156,7 @@ func accept(b *storage.Batch, e Entry) storage.Entry {
 // hold adds an entry that waits for a person.
 func (in *Intake) hold(b *storage.Batch, e Entry, subject string, why reason.Reason) storage.Entry {
 	e.Why = why
-	j := b.Append(Channel(e.Connection), e.Encode())
+	j := Journal(b, Channel(e.Connection), e)
 	b.Enqueue(HeldQueue, e.Connection, HeldTicket{Subject: subject, Reason: why, Since: e.At}.Encode(), j)
 	b.Add(CountAccepted, 1)
 	b.Add(CountHeld, 1)
@@ -166,7 +171,7 @@ func repeat(b *storage.Batch, e Entry, of string) {
 		e.Attrs = map[string]string{}
 	}
 	e.Attrs["of"] = of
-	b.Append(Channel(e.Connection), e.Encode())
+	Journal(b, Channel(e.Connection), e)
 	b.Add(CountAccepted, 1)
 	b.Add(ConsumedRepeat, 1)
 	b.Add(CountIntake+string(e.Kind), 1)

@@ -39,12 +39,16 @@ func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool
 		Kind: KindDICOM, Fate: Received, Connection: connection, Peer: peer, At: in.now().UTC(),
 		SHA256: hex.EncodeToString(ref.SHA256[:]), Length: ref.Length, Attrs: attrs, Spool: &ref,
 	}
+	var err error
+	if e.ClockBack, err = in.Clock(Channel(connection), e.At); err != nil {
+		return 0, err
+	}
 	key := instanceKey(attrs[AttrSOPInstance])
 	b := new(storage.Batch)
 	b.IfAbsent(key)
 	j := accept(b, e)
 	b.PutRef(key, j)
-	_, err := in.store.Commit(ctx, b)
+	_, err = in.store.Commit(ctx, b)
 	if err == nil {
 		return ObjectFirst, nil
 	}
@@ -65,7 +69,10 @@ func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool
 		return ObjectRepeat, in.store.Spool().Remove(ref)
 	}
 	e.Fate = Conflict
-	in.hold(b, e, attrs[AttrSOPInstance], reason.New(reason.OtherBytes, firstRef))
+	j = in.hold(b, e, attrs[AttrSOPInstance], reason.New(reason.OtherBytes, firstRef))
+	for _, k := range e.conflictKeys() {
+		b.PutRef(k, j)
+	}
 	_, err = in.store.Commit(ctx, b)
 	return ObjectConflict, err
 }
