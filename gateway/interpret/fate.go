@@ -3,7 +3,10 @@ package interpret
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
+	"nhip/gateway/delivery"
+	"nhip/gateway/intake"
 	"nhip/storage"
 )
 
@@ -14,6 +17,11 @@ type Fate struct {
 	Sent     []Sent   `json:"s,omitempty"`
 	Consumed []string `json:"c,omitempty"` // kinds
 	Held     int      `json:"h,omitempty"`
+	// Index names what the entry is found by, see intake.IndexName.
+	Index []string `json:"x,omitempty"`
+	// DeviceTime is the time of the message by the device's clock; zero: it says
+	// none.
+	DeviceTime time.Time `json:"t,omitzero"`
 }
 
 // A Sent is one thing that was queued for a destination.
@@ -42,4 +50,54 @@ func ReadFate(s *storage.Store, about storage.Ref) (f Fate, ok bool, err error) 
 		return Fate{}, false, fmt.Errorf("interpret: stored fate: %w", err)
 	}
 	return f, true, nil
+}
+
+// sentKey is where the reference of a rendered message is found by its mark.
+func sentKey(destination, mark string) string { return "sent/" + destination + "/" + mark }
+
+// SentRef finds the journal entry of what was sent: the rendered message, or
+// the received entry itself where that was sent.
+func SentRef(s *storage.Store, x Sent) (storage.Ref, error) {
+	b, ok, err := s.Get(sentKey(x.Destination, x.Mark))
+	if err != nil {
+		return storage.Ref{}, err
+	}
+	if !ok {
+		return storage.ParseRef(x.Mark)
+	}
+	return storage.ParseRef(string(b))
+}
+
+// EntryKeys are all keys of the store that belong to a journal entry, in or
+// out, and to no other: retention removes them together with it, once nothing of
+// it waits in a queue. For a received entry these are the index, its fate, the
+// notes by which a repeat is recognised (a repeat after that is a new message)
+// and what is noted of its deliveries; for a rendered message, where it is found
+// by its control ID.
+//
+// The keys "delivered/…" and "sent/…" of a rendered message are listed for the
+// message and not for the entry that it was made of: the two may go at different
+// times.
+func EntryKeys(s *storage.Store, ref storage.Ref, e intake.Entry) ([]string, error) {
+	keys, err := intake.EntryKeys(s, ref, e)
+	if err != nil {
+		return nil, err
+	}
+	if e.Fate == intake.Sent {
+		id := e.Attrs["id"]
+		return append(keys, sentKey(e.Connection, id), delivery.DeliveredKey(e.Connection, id)), nil
+	}
+	f, ok, err := ReadFate(s, ref)
+	if err != nil || !ok {
+		return keys, err
+	}
+	for _, name := range f.Index {
+		keys = append(keys, intake.IndexKeys(name)+ref.String())
+	}
+	for _, x := range f.Sent {
+		if x.Mark == ref.String() {
+			keys = append(keys, delivery.DeliveredKey(x.Destination, x.Mark))
+		}
+	}
+	return append(keys, fateKey(ref)), nil
 }

@@ -14,6 +14,7 @@ package interpret
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -72,12 +73,23 @@ type held struct {
 // An outcome is all that one item becomes. Every unit is one message for one
 // destination, or one reason why there is none.
 type outcome struct {
-	out       []outbound
-	held      []held
-	consumed  map[string]int
-	specimens []string // for the index
-	observed  []record.Observation
-	notes     map[string]int // counted for people, outside the conservation sum
+	out        []outbound
+	held       []held
+	consumed   map[string]int
+	index      []string  // names in the index
+	deviceTime time.Time // of the message, by the device's clock; zero: it says none
+	observed   []record.Observation
+	notes      map[string]int // counted for people, outside the conservation sum
+}
+
+// find adds an identifier that the entry is found by.
+func (o *outcome) find(kind intake.Identifier, value string) {
+	if strings.TrimSpace(value) == "" || value == hl7.Null {
+		return
+	}
+	if name := intake.IndexName(kind, value); !slices.Contains(o.index, name) {
+		o.index = append(o.index, name)
+	}
 }
 
 func (o *outcome) consume(kind string, n int) {
@@ -165,8 +177,12 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 	to, why := r.routes.For(c.Name, route.HL7)
 	for _, rep := range x.Reports {
 		rep.Device.Connection = c.Name
-		if rep.Specimen.ID != "" {
-			o.specimens = append(o.specimens, rep.Specimen.ID)
+		o.find(intake.Specimen, rep.Specimen.ID)
+		if rep.Patient != nil {
+			o.find(intake.Patient, rep.Patient.ID)
+		}
+		if o.deviceTime.IsZero() {
+			o.deviceTime = rep.MessageTime.At
 		}
 		switch {
 		case rep.Control:
@@ -214,11 +230,14 @@ func (r *reader) ends(d route.Destination) lis.Ends {
 // control ID.
 func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 	to, why := r.routes.For(c.Name, route.HL7)
+	m, err := hl7.Parse(body)
+	if m != nil {
+		o.identify(m, c.Zone)
+	}
 	if why != "" {
 		o.consume(why, 1)
 		return
 	}
-	m, err := hl7.Parse(body)
 	if err != nil {
 		o.hold("", reason.Unreadable, err.Error())
 		return
@@ -227,6 +246,46 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S"}
 	for _, d := range to {
 		o.out = append(o.out, outbound{destination: d.Name, ticket: t, group: subject(m)})
+	}
+}
+
+// identifiers are where an HL7 message has what it is found by.
+var identifiers = []struct {
+	segment string
+	paths   []string
+	kind    intake.Identifier
+}{
+	{"PID", []string{"2.1", "3.1", "4.1"}, intake.Patient},
+	{"SPM", []string{"2.1.1", "2.2.1"}, intake.Specimen},
+	{"OBR", []string{"2.1", "3.1"}, intake.Order},
+	{"OBR", []string{"3.1"}, intake.Specimen}, // where analysers and many systems put it
+	{"OBR", []string{"18"}, intake.Accession},
+	{"ORC", []string{"2.1", "3.1"}, intake.Order},
+	{"IPC", []string{"1.1"}, intake.Accession},
+}
+
+// maxIdentifiers is how many identifiers one message is found by; a message
+// with more has become one commit too large long before.
+const maxIdentifiers = 500
+
+// maxRepeats is how many repetitions of PID-3 are looked at.
+const maxRepeats = 8
+
+// identify takes from a message what it is found by, and its time.
+func (o *outcome) identify(m *hl7.Message, zone *time.Location) {
+	o.deviceTime, _ = hl7.ParseTime(m.Get("MSH-7.1"), zone)
+	for _, x := range identifiers {
+		for _, s := range m.Segments(x.segment) {
+			if len(o.index) >= maxIdentifiers {
+				return
+			}
+			for _, p := range x.paths {
+				o.find(x.kind, s.Get(p))
+			}
+			for i := 2; x.kind == intake.Patient && i <= maxRepeats; i++ {
+				o.find(x.kind, s.Get(fmt.Sprintf("3[%d].1", i)))
+			}
+		}
 	}
 }
 
@@ -242,6 +301,7 @@ func subject(m *hl7.Message) string {
 }
 
 func (r *reader) object(o *outcome, c Connection, e intake.Entry) {
+	o.index = e.Identifiers()
 	to, why := r.routes.For(c.Name, route.DICOM)
 	if why != "" {
 		o.consume(why, 1)
@@ -267,6 +327,14 @@ func (r *reader) observations(o *outcome, c Connection, e intake.Entry, body []b
 		return
 	}
 	o.observed = obs
+	if m, err := hl7.Parse(body); err == nil && e.Kind == intake.KindHL7 {
+		o.identify(m, c.Zone)
+	}
+	for _, x := range obs {
+		if e.Kind == intake.KindObservation && x.Observed.At.After(o.deviceTime) {
+			o.deviceTime = x.Observed.At
+		}
+	}
 	if len(obs) == 0 {
 		o.consume("no_observation", 1)
 		return
@@ -294,24 +362,21 @@ func Group(kind, name string) string {
 	return kind + "/" + hex.EncodeToString(sum[:12])
 }
 
-// specimenPrefix begins the keys of the index by specimen.
-const specimenPrefix = "by-specimen/"
-
 // SpecimenKeys is the prefix of the index keys of a specimen. The rest of such
 // a key is the reference of the journal entry.
 func SpecimenKeys(specimen string) string {
-	return specimenPrefix + strings.TrimPrefix(Group("", specimen), "/") + "/"
+	return intake.IndexKeys(intake.IndexName(intake.Specimen, specimen))
 }
 
 // apply adds an outcome to a batch, and its counts to sums. It is how one item
 // of the queue leaves it.
-func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.QueueItem, e intake.Entry, now time.Time, large func([]byte) (intake.Entry, error)) error {
+func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.QueueItem, e intake.Entry, now time.Time, in *intake.Intake) error {
 	var about storage.Ref
 	if len(item.About) > 0 {
 		about = item.About[0]
 	}
 	b.Remove(intake.Interpret, item.Seq)
-	f := Fate{Held: len(o.held), Consumed: slices.Sorted(maps.Keys(o.consumed))}
+	f := Fate{Held: len(o.held), Consumed: slices.Sorted(maps.Keys(o.consumed)), Index: o.index, DeviceTime: o.deviceTime}
 	for _, x := range o.out {
 		x.ticket.Mark, x.ticket.From = x.ticket.ID, e.Connection
 		if x.body == nil {
@@ -326,22 +391,27 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 			Attrs: map[string]string{"id": x.ticket.ID, "of": about.String()}}
 		s.Seal()
 		if len(x.body) > maxInline {
-			l, err := large(x.body)
+			l, err := in.Large(x.body)
 			if err != nil {
 				return err
 			}
 			s.Spool, s.Body = l.Spool, nil
 		}
-		j := b.Append(OutChannel(x.destination), s.Encode())
+		var err error
+		if s.ClockBack, err = in.Clock(OutChannel(x.destination), s.At); err != nil {
+			return err
+		}
+		j := intake.Journal(b, OutChannel(x.destination), s)
+		b.PutRef(sentKey(x.destination, x.ticket.Mark), j)
 		b.Enqueue(delivery.Queue(x.destination), x.group, x.ticket.Encode(), j)
 	}
 	for _, h := range o.held {
 		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC()}.Encode(), item.About...)
 	}
-	for _, s := range slices.Compact(slices.Sorted(slices.Values(o.specimens))) {
-		b.Put(SpecimenKeys(s)+about.String(), nil)
-	}
 	if len(item.About) > 0 {
+		for _, name := range o.index {
+			b.Put(intake.IndexKeys(name)+about.String(), nil)
+		}
 		b.Put(fateKey(about), f.encode())
 	}
 	sums[intake.CountAccepted] += int64(o.units() - 1)
@@ -364,11 +434,11 @@ func OutChannel(destination string) string { return "out/" + destination }
 
 // size is about what apply will add to a batch.
 func (o *outcome) size() (changes, bytes int) {
-	changes = 2 + 2*len(o.out) + len(o.held) + len(o.specimens)
+	changes = 2 + 3*len(o.out) + len(o.held) + len(o.index)
 	for _, x := range o.out {
 		bytes += 4*min(len(x.body), maxInline) + 2000
 	}
-	return changes, bytes + 1000*(len(o.held)+len(o.specimens)) + 500
+	return changes, bytes + 1000*(len(o.held)+len(o.index)) + 500
 }
 
 // addAll adds sums to a batch, in a fixed order.
@@ -385,6 +455,6 @@ func addAll(b *storage.Batch, sums map[string]int64) {
 func tooMuch(o outcome) outcome {
 	var t outcome
 	t.hold("", reason.TooMuch, strconv.Itoa(len(o.out)))
-	t.specimens = nil
+	t.deviceTime = o.deviceTime
 	return t
 }

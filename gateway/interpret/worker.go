@@ -26,6 +26,9 @@ type Worker struct {
 	// takes what it adds to the batch: a crash between the two publishes the
 	// same observations again under the same numbers.
 	Publish func(b *storage.Batch, connection string, received time.Time, obs []record.Observation)
+	// Heard tells the time that a message has by its device's clock, and by ours
+	// when it was received. It may be nil.
+	Heard func(connection string, received, device time.Time)
 }
 
 // gather is how long the worker waits for more after it was woken: every commit of
@@ -112,7 +115,10 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 			w.Publish(b, e.Connection, e.At, o.observed)
 			changes++
 		}
-		if err := o.apply(b, sums, item, e, now, w.Intake.Large); err != nil {
+		if w.Heard != nil && !o.deviceTime.IsZero() {
+			w.Heard(e.Connection, e.At, o.deviceTime)
+		}
+		if err := o.apply(b, sums, item, e, now, w.Intake); err != nil {
 			return 0, err
 		}
 		for _, h := range o.held {
