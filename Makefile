@@ -20,9 +20,9 @@ test:
 fuzz:
 	@.ci/fuzz.sh
 
-# The kill tests, long.
+# The long forms of the durability tests, and their table (build/soak.json).
 soak:
-	NHIP_SOAK=1 go test -count=1 -timeout 4h -v ./storage/... ./gateway/run/...
+	@.ci/soak.sh
 
 # Speed and memory beside peers and floors, from one run.
 bench: build

@@ -17,6 +17,9 @@ socat: command -v socat
 python3-hl7: command -v mllp_send
 python3-pydicom: /usr/bin/python3 -c "import pydicom"
 chromium: command -v chromium
+strace: command -v strace
+e2fsprogs: command -v mkfs.ext4
+xfsprogs: command -v mkfs.xfs
 '
 PATH=$PATH:/usr/sbin
 export PATH
@@ -65,12 +68,15 @@ if [ "$(go env CGO_ENABLED)" != 1 ] || ! command -v "$(go env CC)" >/dev/null; t
 fi
 
 echo "== tests${race:+ with the race detector}"
-rm -f build/report
+rm -f build/report build/figures.jsonl
 mkdir -p build
 CGO_ENABLED=0 go build -o build/report .ci/report.go || exit 1
 # The report reads the stream and decides; the shell sees its exit status.
 # shellcheck disable=SC2086
 go test $race -shuffle=on -p 2 -timeout 14m -json $TESTFLAGS ./... | build/report || failed="$failed, go test"
+
+# Test, figure, limit and verdict of what was measured, also in build/soak.json.
+step "figures" go run .ci/figures.go
 
 echo "== summary after $(($(date +%s) - started)) s"
 [ -n "$race" ] || echo "WITHOUT the race detector: it needs a C compiler"
