@@ -28,7 +28,8 @@ const (
 	OutcomeQueued    Code = "out.queued"    // {0} the destinations
 	OutcomeBehind    Code = "out.behind"    // {0} the destination
 	OutcomeDelivered Code = "out.delivered" // {0} the destinations
-	OutcomeHeld      Code = "out.held"
+	OutcomeHeld      Code = "out.held"      // before it has a destination
+	OutcomeHeldFor   Code = "out.held-for"  // {0} the destinations
 	OutcomeDiscarded Code = "out.discarded" // {0} by whom
 	OutcomeExpired   Code = "out.expired"
 	OutcomeConsumed  Code = "out.consumed" // {0} the kind
@@ -73,7 +74,7 @@ var tones = map[Code]tone{
 	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
 	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad,
-	OutcomeDelivered: good, OutcomeHeld: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
+	OutcomeDelivered: good, OutcomeHeld: bad, OutcomeHeldFor: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
 }
 
 func (w Words) tone() tone {

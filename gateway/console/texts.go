@@ -40,6 +40,7 @@ var codeTexts = map[Code]text{
 	OutcomeBehind:    {"waits behind a held one for {0}", "chờ sau một bản tin bị giữ, gửi tới {0}"},
 	OutcomeDelivered: {"delivered to {0}", "đã gửi tới {0}"},
 	OutcomeHeld:      {"held", "bị giữ"},
+	OutcomeHeldFor:   {"held for {0}", "bị giữ, chưa gửi tới {0}"},
 	OutcomeDiscarded: {"discarded by {0}", "đã được {0} loại bỏ"},
 	OutcomeExpired:   {"expired", "đã hết hạn"},
 	OutcomeConsumed:  {"stored, goes nowhere: {0}", "đã lưu, không gửi đi: {0}"},

@@ -364,19 +364,23 @@ func (w *Worker) HeldCount() (held, behind int) {
 	return held, behind
 }
 
-// IsHeld reports whether the item with a mark waits for a person.
-func (w *Worker) IsHeld(mark string) bool {
+// IsHeld reports whether the item with a mark waits for a person, or behind one
+// that does.
+func (w *Worker) IsHeld(mark string) (held, behind bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.lane == nil {
-		return false
+		return false, false
 	}
-	for seq := range w.lane.held {
+	for seq, x := range w.lane.held {
 		if w.ids[seq].Mark == mark {
-			return true
+			return true, false
+		}
+		for _, other := range x.g.items {
+			behind = behind || other.seq > seq && w.ids[other.seq].Mark == mark
 		}
 	}
-	return false
+	return false, behind
 }
 
 func sortHeld(h []HeldItem) {

@@ -141,7 +141,7 @@ func (g *Gateway) remember() {
 			g.log.Error("last entry not readable", "connection", name, "error", err)
 			continue
 		}
-		g.states.heard(name, c.Kind, e.At)
+		g.states.heard(name, c.Kind, e.At, host(e.Peer))
 	}
 }
 

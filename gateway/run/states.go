@@ -18,6 +18,7 @@ type state struct {
 	Why        reason.Reason
 	Since      time.Time
 	Last       time.Time // when something last came
+	Before     string    // who brought something before this start
 	Messages   int64
 }
 
@@ -54,11 +55,12 @@ func (s *states) change(name, kind, code, words string, why reason.Reason) {
 	st.State, st.Words, st.Why = code, words, why
 }
 
-// heard notes when something last came, before this start.
-func (s *states) heard(name, kind string, at time.Time) {
+// heard notes when something last came before this start, and from where.
+func (s *states) heard(name, kind string, at time.Time, peer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.get(name, kind).Last = at
+	st := s.get(name, kind)
+	st.Last, st.Before = at, peer
 }
 
 // seen notes that a connection brought something.

@@ -140,8 +140,11 @@ func linkWords(l delivery.Link, held int) console.Words {
 
 // connectionWords are the state of a connection with its particulars or reason.
 func connectionWords(c state) console.Words {
-	if !c.Why.IsZero() {
+	switch {
+	case !c.Why.IsZero():
 		return console.SayWhy(stateCode(c.State), c.Why)
+	case c.State == "waiting" && c.Before != "":
+		return console.Say(console.StateHeard, c.Before)
 	}
 	return console.Say(stateCode(c.State), c.Words)
 }
@@ -310,19 +313,16 @@ func (s source) outcome(ref storage.Ref, e intake.Entry) console.Words {
 	if f.Held > 0 {
 		return console.Say(console.OutcomeHeld)
 	}
-	var waiting, done []string
+	to := map[console.Code][]string{}
 	for _, d := range s.deliveries(f) {
-		if d.Outcome.Code == console.OutcomeDelivered {
-			done = append(done, d.Destination)
-			continue
+		to[d.Outcome.Code] = append(to[d.Outcome.Code], d.Destination)
+	}
+	for _, code := range []console.Code{console.OutcomeHeldFor, console.OutcomeBehind, console.OutcomeQueued, console.OutcomeDelivered} { // the worst first
+		if len(to[code]) > 0 {
+			return console.Say(code, strings.Join(slices.Compact(to[code]), ", "))
 		}
-		waiting = append(waiting, d.Destination)
 	}
 	switch {
-	case len(waiting) > 0:
-		return console.Say(console.OutcomeQueued, strings.Join(slices.Compact(waiting), ", "))
-	case len(done) > 0:
-		return console.Say(console.OutcomeDelivered, strings.Join(slices.Compact(done), ", "))
 	case slices.Contains(f.Consumed, "trial"):
 		return console.Say(console.OutcomeTrial)
 	case len(f.Consumed) > 0:
@@ -339,8 +339,13 @@ func (s source) deliveries(f interpret.Fate) []console.Delivery {
 		if at, ok, err := s.g.store.Get(delivery.DeliveredKey(x.Destination, x.Mark)); err == nil && ok {
 			d.Outcome = console.Say(console.OutcomeDelivered, x.Destination)
 			d.At, _ = time.Parse(time.RFC3339, string(at))
-		} else if w := s.g.workers[x.Destination]; w != nil && w.IsHeld(x.Mark) {
-			d.Outcome = console.Say(console.OutcomeHeld)
+		} else if w := s.g.workers[x.Destination]; w != nil {
+			switch held, behind := w.IsHeld(x.Mark); {
+			case held:
+				d.Outcome = console.Say(console.OutcomeHeldFor, x.Destination)
+			case behind:
+				d.Outcome = console.Say(console.OutcomeBehind, x.Destination)
+			}
 		}
 		all = append(all, d)
 	}
