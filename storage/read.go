@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -97,8 +98,30 @@ func (s *Store) look() (*view, error) {
 	return &view{s, at, s.db.NewTransactionAt(at, false)}, nil
 }
 
+// end closes a view, and gives ErrFailed to a read that found Badger without a
+// memtable: where it cannot begin a new write-ahead log it fails the commit, and
+// leaves a nil pointer to the readers. Any other panic goes on.
+func (v *view) end(err *error) {
+	p := recover()
+	if p == nil {
+		v.close()
+		return
+	}
+	v.leave()
+	select {
+	case <-v.s.failed:
+		*err = ErrFailed
+	case <-time.After(time.Second): // a failed commit is told at once
+		panic(p)
+	}
+}
+
 func (v *view) close() {
 	v.txn.Discard()
+	v.leave()
+}
+
+func (v *view) leave() {
 	v.s.mu.Lock()
 	if v.s.reading[v.at]--; v.s.reading[v.at] == 0 {
 		delete(v.s.reading, v.at)
@@ -142,13 +165,13 @@ func (v *view) scan(space byte, name string, reverse bool) *badger.Iterator {
 
 // Read gives a journal entry. ErrNotFound is for one that was never committed;
 // one that was and cannot be read is a *DamagedError and an alarm.
-func (s *Store) Read(ref Ref) ([]byte, error) {
+func (s *Store) Read(ref Ref) (value []byte, err error) {
 	v, err := s.look()
 	if err != nil {
 		return nil, err
 	}
-	defer v.close()
-	value, err := v.body(seqKey(spaceJournal, ref.Channel, ref.Seq))
+	defer v.end(&err)
+	value, err = v.body(seqKey(spaceJournal, ref.Channel, ref.Seq))
 	switch {
 	case errors.Is(err, errDamaged):
 		return nil, s.damaged(&DamagedError{Where: ref.Channel, From: ref.Seq, To: ref.Seq})
@@ -163,12 +186,12 @@ func (s *Store) Read(ref Ref) ([]byte, error) {
 // means the newest. The value belongs to f. Range walks on past entries that are
 // damaged or missing, and then returns a *DamagedError that names the first of
 // them; each is an alarm.
-func (s *Store) Range(channel string, from uint64, limit int, reverse bool, f func(Ref, []byte) bool) error {
+func (s *Store) Range(channel string, from uint64, limit int, reverse bool, f func(Ref, []byte) bool) (err error) {
 	v, err := s.look()
 	if err != nil {
 		return err
 	}
-	defer v.close()
+	defer v.end(&err)
 	return v.entries(channel, from, limit, reverse, f)
 }
 
@@ -249,13 +272,13 @@ func (v *view) last(channel string) (uint64, error) {
 }
 
 // Get reads a small state.
-func (s *Store) Get(key string) ([]byte, bool, error) {
+func (s *Store) Get(key string) (value []byte, found bool, err error) {
 	v, err := s.look()
 	if err != nil {
 		return nil, false, err
 	}
-	defer v.close()
-	value, err := v.body(nameKey(spaceKey, key))
+	defer v.end(&err)
+	value, err = v.body(nameKey(spaceKey, key))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, false, nil
@@ -266,15 +289,14 @@ func (s *Store) Get(key string) ([]byte, bool, error) {
 }
 
 // Keys lists the keys with a prefix in order, at most limit (0 for all).
-func (s *Store) Keys(prefix string, limit int) ([]string, error) {
+func (s *Store) Keys(prefix string, limit int) (keys []string, err error) {
 	v, err := s.look()
 	if err != nil {
 		return nil, err
 	}
-	defer v.close()
+	defer v.end(&err)
 	it := v.txn.NewIterator(badger.IteratorOptions{Prefix: append([]byte{spaceKey}, prefix...)})
 	defer it.Close()
-	var keys []string
 	for it.Rewind(); it.Valid() && (limit <= 0 || len(keys) < limit); it.Next() {
 		keys = append(keys, keyName(it.Item().Key()))
 	}
@@ -294,12 +316,12 @@ func (s *Store) Head(queue string) (QueueItem, bool, error) {
 // Items gives the live items of a queue with a sequence of at least from, in
 // order, at most limit (0 for all). A pass from the head to the end counts what
 // it found: where it is not as many as the queue holds, that is an alarm.
-func (s *Store) Items(queue string, from uint64, limit int) ([]QueueItem, error) {
+func (s *Store) Items(queue string, from uint64, limit int) (items []QueueItem, err error) {
 	v, err := s.look()
 	if err != nil {
 		return nil, err
 	}
-	defer v.close()
+	defer v.end(&err)
 	return v.items(queue, from, limit)
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"log/slog"
@@ -130,6 +131,26 @@ func (s *Store) close() error {
 	return s.release()
 }
 
+// closePatience is how long Close waits for Badger after a failure.
+const closePatience = 3 * time.Second
+
+// closeBadger closes Badger. After a failure it may try for ever to flush what it
+// cannot write: then the process ends without it, and the next Open reads the
+// write-ahead log.
+func (s *Store) closeBadger() error {
+	if !s.hasFailed() {
+		return s.db.Close()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.db.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closePatience):
+		return errors.New("badger does not end")
+	}
+}
+
 // release closes what Open has opened so far.
 func (s *Store) release() error {
 	var first error
@@ -139,7 +160,7 @@ func (s *Store) release() error {
 		}
 	}
 	if s.db != nil {
-		keep(s.db.Close())
+		keep(s.closeBadger())
 	}
 	if s.work != nil && s.work.marks != nil {
 		keep(s.work.marks.file.Sync())
