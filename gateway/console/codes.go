@@ -32,7 +32,8 @@ const (
 	OutcomeHeldFor   Code = "out.held-for"  // {0} the destinations
 	OutcomeDiscarded Code = "out.discarded" // {0} by whom
 	OutcomeExpired   Code = "out.expired"
-	OutcomeConsumed  Code = "out.consumed" // {0} the kind
+	OutcomeConsumed  Code = "out.consumed"  // {0} the kind
+	OutcomePublished Code = "out.published" // by MQTT, and nowhere else
 	OutcomeTrial     Code = "out.trial"
 	OutcomeRefused   Code = "out.refused" // {0} the answer given
 )
@@ -74,7 +75,7 @@ var tones = map[Code]tone{
 	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
 	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad,
-	OutcomeDelivered: good, OutcomeHeld: bad, OutcomeHeldFor: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
+	OutcomeDelivered: good, OutcomePublished: good, OutcomeHeld: bad, OutcomeHeldFor: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
 }
 
 func (w Words) tone() tone {

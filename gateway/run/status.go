@@ -17,6 +17,7 @@ import (
 	"nhip/gateway/interpret"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
+	"nhip/gateway/route"
 	"nhip/storage"
 )
 
@@ -323,6 +324,8 @@ func (s source) outcome(ref storage.Ref, e intake.Entry) console.Words {
 		}
 	}
 	switch {
+	case e.Kind == intake.KindMQTT, s.g.connection[e.Connection].Kind == interpret.Monitor && slices.Contains(f.Consumed, route.NoDestination):
+		return console.Say(console.OutcomePublished)
 	case slices.Contains(f.Consumed, "trial"):
 		return console.Say(console.OutcomeTrial)
 	case len(f.Consumed) > 0:
