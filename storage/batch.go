@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"nhip/storage/diskguard"
 )
 
 // Limits of one batch. What is larger goes to the spool first.
@@ -101,6 +103,7 @@ type Batch struct {
 	entries int
 	items   int
 	bytes   int
+	class   diskguard.Class
 	err     error
 }
 

@@ -51,6 +51,9 @@ func (s *Store) Commit(ctx context.Context, b *Batch) (Receipt, error) {
 	if err := b.check(); err != nil {
 		return Receipt{}, err
 	}
+	if err := s.admit(ctx, b.class); err != nil {
+		return Receipt{}, err
+	}
 	r := &request{batch: b, done: make(chan struct{})}
 	select {
 	case s.requests <- r:
@@ -104,6 +107,8 @@ type committer struct {
 
 	held   *request  // taken from the line, did not fit into the last group
 	synced time.Time // when the high-water mark was last brought to the disk
+
+	unguarded int // bytes written since the guard was told what Badger needs
 }
 
 // run commits group after group until the store is closed or has failed.
@@ -203,6 +208,7 @@ func (c *committer) commit(first *request) bool {
 		g.refuse(ErrFailed)
 		return false
 	}
+	c.wrote(g.bytes)
 	c.s.publish(c, g)
 	g.refuse(nil)
 	for _, r := range g.members {

@@ -56,6 +56,9 @@ type Alarm struct {
 // record.
 func reason(err error) string {
 	var errno syscall.Errno
+	if errors.Is(err, ErrDiskFull) {
+		return "the disk is too full"
+	}
 	if errors.As(err, &errno) {
 		return errno.Error()
 	}

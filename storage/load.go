@@ -311,6 +311,10 @@ func (s *Store) start(l *loader, background context.Context) error {
 		s.counters[name] = n.value
 	}
 	s.behind.Go(func() { s.verifyTables(background, s.later) })
+	if s.guard != nil {
+		s.guard.SetNeed(s.need())
+		s.behind.Go(func() { s.watchDisk(background) })
+	}
 	if s.o.ReadOnly {
 		close(s.done)
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"nhip/storage/diskguard"
 	"nhip/storage/spool"
 )
 
@@ -65,6 +66,9 @@ func (s *Store) open(ctx, background context.Context) error {
 		}
 		dir = s.view
 	}
+	if err := s.guardDisk(ctx, dir); err != nil {
+		return err
+	}
 	if err := s.prepare(ctx, dir); err != nil {
 		return err
 	}
@@ -76,6 +80,8 @@ func (s *Store) open(ctx, background context.Context) error {
 		ReadOnly: s.o.ReadOnly,
 		Fault:    s.o.Fault,
 		Failed:   func(err error) { s.fail("an fsync in the spool failed", err) },
+		Room:     func() error { return s.Room(diskguard.Draining) },
+		Wrote:    s.spooled,
 	})
 	if err != nil {
 		return err
@@ -275,6 +281,9 @@ func removeEmpty(pattern string) error {
 // first one that was damaged in wal-damaged, until somebody takes it away.
 func (s *Store) copyAside(logs []string, damaged bool) error {
 	to := filepath.Join(s.o.Dir, "wal-copy")
+	if s.guard != nil && s.Disk().Free < s.openingNeed(s.storeDir())+allocated(filepath.Join(s.storeDir(), "*.mem")) {
+		return ErrDiskFull
+	}
 	if err := copyLogs(logs, to); err != nil || !damaged {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"nhip/storage/diskguard"
 	"nhip/storage/spool"
 )
 
@@ -23,6 +24,11 @@ type Options struct {
 
 	// SpoolRefs finds the spool files that a stored value refers to, for Scrub.
 	SpoolRefs func(value []byte) []spool.Ref
+
+	// Disk is asked for the free space of the data directory. The store refuses
+	// batches before the disk is full, see Batch.For, and keeps a ballast. Nil
+	// guards nothing.
+	Disk diskguard.Probe
 
 	// Fault is called before each step that may fail, for tests that let it
 	// fail: "commit", "committed" (after the commit and before anybody hears of
@@ -37,7 +43,8 @@ type Store struct {
 	lock  *os.File
 	db    *badger.DB
 	spool *spool.Spool
-	view  string // directory of the copy that a read-only store reads
+	guard *diskguard.Guard // nil: none
+	view  string           // directory of the copy that a read-only store reads
 
 	requests chan *request
 	closing  chan struct{}

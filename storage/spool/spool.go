@@ -46,6 +46,8 @@ func (e *DamagedError) Error() string { return "storage/spool: " + e.Path + ": "
 type Options struct {
 	ReadOnly bool
 	Failed   func(error)             // told of a failed fsync: the process should end
+	Room     func() error            // asked before each write: an error ends the object
+	Wrote    func(bytes int)         // told of each write
 	Fault    func(step string) error // called before each step, for tests: "create", "write", "fsync", "rename", "fsyncdir"
 }
 
@@ -189,6 +191,9 @@ func (w *Writer) write(p []byte) {
 		return
 	}
 	err := w.s.fault("write")
+	if err == nil && w.s.o.Room != nil {
+		err = w.s.o.Room()
+	}
 	if err == nil {
 		_, err = w.file.Write(p)
 	}
@@ -197,6 +202,9 @@ func (w *Writer) write(p []byte) {
 		return
 	}
 	w.written += int64(len(p))
+	if w.s.o.Wrote != nil {
+		w.s.o.Wrote(len(p))
+	}
 	if w.written-w.started >= early {
 		startWriteBack(w.file, w.started, w.written-w.started)
 		w.started = w.written
