@@ -73,6 +73,7 @@ const (
 	opDelete
 	opIfAbsent
 	opAdd
+	opTrim
 )
 
 // An op is one call on a batch. record is the stored form with room for its
@@ -82,6 +83,7 @@ type op struct {
 	kind   opKind
 	name   string // channel, queue, key or counter
 	seq    uint64
+	to     uint64 // of opTrim: the last sequence
 	delta  int64
 	about  Entry
 	record []byte
@@ -102,6 +104,7 @@ type Batch struct {
 	ops     []op
 	entries int
 	items   int
+	trims   int
 	bytes   int
 	class   diskguard.Class
 	err     error

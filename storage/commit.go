@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -106,6 +105,8 @@ type committer struct {
 	marks    *highwater
 
 	held   *request  // taken from the line, did not fit into the last group
+	before int       // batches in the last group
+	until  time.Time // how long the next group may wait for as many
 	synced time.Time // when the high-water mark was last brought to the disk
 
 	unguarded int // bytes written since the guard was told what Badger needs
@@ -186,7 +187,7 @@ func newGroup(c *committer) *group {
 func (c *committer) commit(first *request) bool {
 	g := newGroup(c)
 	defer g.txn.Discard()
-	for r := first; r != nil; r = c.following() {
+	for r := first; r != nil; r = c.following(g) {
 		if g.changes+len(r.batch.ops) > groupChanges || g.bytes+r.batch.bytes > groupBytes {
 			c.held = r
 			break
@@ -208,6 +209,9 @@ func (c *committer) commit(first *request) bool {
 		g.refuse(ErrFailed)
 		return false
 	}
+	now := time.Now()
+	c.before = len(g.members) + len(g.refused)
+	c.until = now.Add(min(now.Sub(g.at)/4, patience))
 	c.wrote(g.bytes)
 	c.s.publish(c, g)
 	g.refuse(nil)
@@ -219,19 +223,31 @@ func (c *committer) commit(first *request) bool {
 	return true
 }
 
-// following gives the next request that waits, if any. It lets the others run
-// first: those who were just told of the last group are about to come back, and
-// a group without them costs a whole fsync.
-func (c *committer) following() *request {
-	for range 3 {
-		select {
-		case r := <-c.s.requests:
-			return r
-		default:
-			runtime.Gosched()
-		}
+// patience is the longest wait for a group to fill.
+const patience = time.Millisecond
+
+// following gives the next request that waits, if any. Those who were told of the
+// last group are about to come back, and a group without them costs a whole fsync:
+// so a group waits until it is as large as the last one was, but no longer after
+// that one than a quarter of what it took. Who comes alone waits for nobody.
+func (c *committer) following(g *group) *request {
+	select {
+	case r := <-c.s.requests:
+		return r
+	default:
 	}
-	return nil
+	left := time.Until(c.until)
+	if len(g.members)+len(g.refused) >= c.before || left <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case r := <-c.s.requests:
+		return r
+	case <-timer.C:
+		return nil
+	}
 }
 
 // join checks the conditions of a batch against the state with the earlier
@@ -255,6 +271,10 @@ func (c *committer) conditions(g *group, b *Batch) error {
 		case opIfAbsent:
 			if _, found := g.stored(nameKey(spaceKey, o.name)); found {
 				return ErrExists
+			}
+		case opTrim:
+			if err := c.mayTrim(b, o); err != nil {
+				return err
 			}
 		case opRemove, opSetState:
 			q := c.queues[o.name]
@@ -305,6 +325,8 @@ func (c *committer) apply(g *group, r *request) {
 			}
 		case opAdd:
 			c.counter(g, o.name).value += o.delta
+		case opTrim:
+			c.trim(g, o)
 		}
 	}
 }
@@ -338,7 +360,7 @@ func (c *committer) putKey(g *group, name string, record []byte) {
 func (c *committer) channel(g *group, name string) *channel {
 	ch := c.channels[name]
 	if ch == nil {
-		ch = &channel{}
+		ch = newChannel()
 		c.channels[name] = ch
 		c.root.controls++
 	}
@@ -349,7 +371,7 @@ func (c *committer) channel(g *group, name string) *channel {
 func (c *committer) queue(g *group, name string) *queue {
 	q := c.queues[name]
 	if q == nil {
-		q = &queue{next: 1, head: 1}
+		q = newQueue()
 		c.queues[name] = q
 		c.root.controls++
 	}

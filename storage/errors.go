@@ -19,6 +19,8 @@ var (
 	ErrNoItem   = errors.New("storage: no such item in the queue")
 	ErrTooLarge = errors.New("storage: too large; it belongs in the spool")
 	ErrName     = errors.New("storage: bad name")
+	ErrTrimmed  = fmt.Errorf("%w: it was trimmed, or never written", ErrNotFound)
+	ErrGaps     = errors.New("storage: the channel has too many gaps to trim around what stays")
 )
 
 // A DamagedError says that records which were committed cannot be read: their

@@ -30,7 +30,10 @@ func (s *Store) load(background context.Context) error {
 	if err := l.controls(version, len(marks) > 0); err != nil {
 		return err
 	}
-	if !marksSound && c.root.commit > 0 {
+	if s.o.next != nil {
+		l.passOver(s.o.next)
+	}
+	if !marksSound && c.root.commit > 0 && s.o.next == nil {
 		s.alarm("the high-water mark is damaged or gone; entries lost behind the last that is there would not be noticed", "highwater")
 	}
 	l.compare(marks)
@@ -161,7 +164,7 @@ func (l *loader) compare(marks map[mark]uint64) {
 		case spaceChannel:
 			ch := c.channels[m.name]
 			if ch == nil {
-				ch = &channel{}
+				ch = newChannel()
 			}
 			if value > ch.last {
 				c.s.alarm(fmt.Sprintf("entries %d to %d, which were committed, are gone", ch.last+1, value), m.name)
@@ -172,7 +175,7 @@ func (l *loader) compare(marks map[mark]uint64) {
 		case spaceQueue:
 			q := c.queues[m.name]
 			if q == nil {
-				q = &queue{next: 1, head: 1}
+				q = newQueue()
 			}
 			if value >= q.next {
 				c.s.alarm(fmt.Sprintf("queue items %d to %d, which were committed, are gone", q.next, value), m.name)
@@ -189,6 +192,9 @@ func (l *loader) compare(marks map[mark]uint64) {
 // present looks for the last entry of every channel.
 func (l *loader) present() error {
 	for name, ch := range l.c.channels {
+		if ch.skip(ch.last) != ch.last {
+			continue // trimmed
+		}
 		_, err := l.v.body(seqKey(spaceJournal, name, ch.last))
 		switch {
 		case ch.last == 0 || err == nil:
@@ -210,7 +216,7 @@ func (l *loader) rebuild() error {
 	for name, last := range l.lasts(spaceJournal) {
 		ch := c.channels[name]
 		if ch == nil {
-			ch = &channel{}
+			ch = newChannel()
 			c.channels[name] = ch
 		}
 		ch.last = max(ch.last, last)
@@ -218,7 +224,7 @@ func (l *loader) rebuild() error {
 	for name, last := range l.lasts(spaceItem) {
 		q := c.queues[name]
 		if q == nil {
-			q = &queue{next: 1, head: 1}
+			q = newQueue()
 			c.queues[name] = q
 			if err := l.recount(name, q); err != nil {
 				return err

@@ -58,6 +58,9 @@ func (s *Store) open(ctx, background context.Context) error {
 	if err := s.directories(ctx); err != nil {
 		return err
 	}
+	if err := unfinished(s.o.Dir); err != nil {
+		return err
+	}
 	dir := filepath.Join(s.o.Dir, "store")
 	if s.o.ReadOnly {
 		var err error

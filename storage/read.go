@@ -163,8 +163,8 @@ func (v *view) scan(space byte, name string, reverse bool) *badger.Iterator {
 	return v.txn.NewIterator(o)
 }
 
-// Read gives a journal entry. ErrNotFound is for one that was never committed;
-// one that was and cannot be read is a *DamagedError and an alarm.
+// Read gives a journal entry. ErrNotFound is for one that was never committed,
+// ErrTrimmed, which is one too, for one that was removed by Trim; one that was and cannot be read is a *DamagedError and an alarm.
 func (s *Store) Read(ref Ref) (value []byte, err error) {
 	v, err := s.look()
 	if err != nil {
@@ -176,6 +176,9 @@ func (s *Store) Read(ref Ref) (value []byte, err error) {
 	case errors.Is(err, errDamaged):
 		return nil, s.damaged(&DamagedError{Where: ref.Channel, From: ref.Seq, To: ref.Seq})
 	case errors.Is(err, ErrNotFound) && ref.Seq > 0 && ref.Seq <= s.Last(ref.Channel):
+		if ch, err := v.channel(ref.Channel); err == nil && ch.skip(ref.Seq) != ref.Seq {
+			return nil, ErrTrimmed
+		}
 		return nil, s.damaged(&DamagedError{Where: ref.Channel, From: ref.Seq, To: ref.Seq, Missing: true})
 	}
 	return value, err
@@ -196,12 +199,12 @@ func (s *Store) Range(channel string, from uint64, limit int, reverse bool, f fu
 }
 
 func (v *view) entries(channel string, from uint64, limit int, reverse bool, f func(Ref, []byte) bool) error {
-	last, err := v.last(channel)
-	if err != nil || last == 0 {
+	ch, err := v.channel(channel)
+	if err != nil || ch.last == 0 {
 		return err
 	}
-	if reverse && (from == 0 || from > last) {
-		from = last
+	if reverse && (from == 0 || from > ch.last) {
+		from = ch.last
 	}
 	if limit <= 0 {
 		limit = math.MaxInt
@@ -214,11 +217,25 @@ func (v *view) entries(channel string, from uint64, limit int, reverse bool, f f
 			first = e
 		}
 	}
-	next := max(from, 1)
+	missing := func(from, to uint64) {
+		gaps := ch.live(from, to)
+		if reverse {
+			slices.Reverse(gaps)
+		}
+		for _, r := range gaps {
+			bad(&DamagedError{Where: channel, From: r.from, To: r.to, Missing: true})
+		}
+	}
+	next := max(from, ch.head)
+	if reverse {
+		next = from
+	}
 	for it.Seek(seqKey(spaceJournal, channel, next)); it.Valid() && limit > 0; it.Next() {
 		seq := keySeq(it.Item().Key())
-		if seq != next {
-			bad(gap(channel, next, seq, reverse))
+		if reverse {
+			missing(seq+1, next)
+		} else {
+			missing(next, seq-1)
 		}
 		value, err := itemBody(it.Item())
 		switch {
@@ -233,22 +250,17 @@ func (v *view) entries(channel string, from uint64, limit int, reverse bool, f f
 		if next = seq + 1; reverse {
 			next = seq - 1
 		}
+		if reverse && next < ch.head {
+			break // below are only the tombstones of what was trimmed
+		}
 	}
 	switch {
-	case limit > 0 && reverse && next > 0:
-		bad(gap(channel, next, 0, true))
-	case limit > 0 && !reverse && next <= last:
-		bad(gap(channel, next, last+1, false))
+	case limit > 0 && reverse:
+		missing(ch.head, next)
+	case limit > 0:
+		missing(next, ch.last)
 	}
 	return first.orNil()
-}
-
-// gap names what is missing between the sequence that was due and the one found.
-func gap(channel string, due, found uint64, reverse bool) *DamagedError {
-	if reverse {
-		return &DamagedError{Where: channel, From: found + 1, To: due, Missing: true}
-	}
-	return &DamagedError{Where: channel, From: due, To: found - 1, Missing: true}
 }
 
 func (e *DamagedError) orNil() error {
@@ -258,17 +270,17 @@ func (e *DamagedError) orNil() error {
 	return e
 }
 
-// last gives the newest sequence of a channel in this view.
-func (v *view) last(channel string) (uint64, error) {
-	body, err := v.body(nameKey(spaceChannel, channel))
+// channel gives the cursor of a channel in this view.
+func (v *view) channel(name string) (channel, error) {
+	body, err := v.body(nameKey(spaceChannel, name))
 	if errors.Is(err, ErrNotFound) {
-		return 0, nil
+		return *newChannel(), nil
 	}
 	c, ok := parseChannel(body)
 	if err == nil && !ok || errors.Is(err, errDamaged) {
-		return 0, v.s.damaged(&DamagedError{Where: "channel record of " + channel})
+		return c, v.s.damaged(&DamagedError{Where: "channel record of " + name})
 	}
-	return c.last, err
+	return c, err
 }
 
 // Get reads a small state.

@@ -8,7 +8,10 @@ import (
 
 // formatVersion is the version of the layout of the store. It stands in the
 // root record, whose beginning never changes.
-const formatVersion = 1
+//
+//	1  the first
+//	2  a channel record may hold removed ranges
+const formatVersion = 2
 
 // The control records: small, read at Open, rewritten by every transaction that
 // changes them. Each is a plain value; sum is the checksum of its stored form.
@@ -43,21 +46,55 @@ func parseRoot(b []byte) (r root, ok bool) {
 	return r, true
 }
 
+// A channel is the cursor of a channel of the journal: what was trimmed, and the
+// numbers that were passed over by a restore, are removed ranges.
 type channel struct {
 	last uint64
-	sum  uint64
+	cursor
+	sum uint64
 }
 
+func newChannel() *channel { return &channel{cursor: cursor{head: 1}} }
+
 func (c channel) record() []byte {
-	return binary.LittleEndian.AppendUint64(make([]byte, envelope, envelope+8), c.last)
+	b := make([]byte, envelope, envelope+24)
+	b = binary.LittleEndian.AppendUint64(b, c.last)
+	if c.head <= 1 && len(c.runs) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, c.head)
+	return c.appendRuns(b)
 }
 
 func parseChannel(b []byte) (c channel, ok bool) {
-	if len(b) != 8 {
+	c.head = 1
+	if len(b) < 8 {
 		return c, false
 	}
 	c.last = binary.LittleEndian.Uint64(b)
-	return c, true
+	if len(b) == 8 {
+		return c, true
+	}
+	n := numbers{b: b[8:]}
+	c.head = n.next()
+	c.parseRuns(&n, n.next())
+	return c, !n.bad && c.head >= 1 && c.head <= c.last+1
+}
+
+// A numbers reads uvarints and remembers that one was bad.
+type numbers struct {
+	b   []byte
+	bad bool
+}
+
+func (n *numbers) next() uint64 {
+	v, size := binary.Uvarint(n.b)
+	if size <= 0 {
+		n.bad = true
+		return 0
+	}
+	n.b = n.b[size:]
+	return v
 }
 
 type counter struct {
@@ -87,31 +124,33 @@ const maxRuns = 256
 // queueRecord is about the largest record of a queue, for the size of a batch.
 const queueRecord = 8*maxRuns + 64
 
+// A cursor says which numbers of a sequence are removed: everything below head,
+// and the runs above it, sorted and apart.
+type cursor struct {
+	head uint64
+	runs []run
+}
+
 // A queue is the cursor of a queue. Everything below head is removed; runs are
 // removed ranges above it, so that neither the head nor what stands behind a
 // held item is looked for among tombstones.
 type queue struct {
-	next  uint64 // the next sequence to give
-	head  uint64
+	next uint64 // the next sequence to give
+	cursor
 	depth uint64 // live items
 	fp    uint64 // fingerprint of the live items and their states
-	runs  []run
 	sum   uint64
 }
+
+func newQueue() *queue { return &queue{next: 1, cursor: cursor{head: 1}} }
 
 func (q queue) record() []byte {
 	b := make([]byte, envelope, envelope+40+6*len(q.runs))
 	b = binary.LittleEndian.AppendUint64(b, q.fp)
-	for _, v := range []uint64{q.next, q.head, q.depth, uint64(len(q.runs))} {
+	for _, v := range []uint64{q.next, q.head, q.depth} {
 		b = binary.AppendUvarint(b, v)
 	}
-	at := q.head
-	for _, r := range q.runs {
-		b = binary.AppendUvarint(b, r.from-at)
-		b = binary.AppendUvarint(b, r.to-r.from)
-		at = r.to
-	}
-	return b
+	return q.appendRuns(b)
 }
 
 func parseQueue(b []byte) (q queue, ok bool) {
@@ -119,30 +158,35 @@ func parseQueue(b []byte) (q queue, ok bool) {
 		return q, false
 	}
 	q.fp = binary.LittleEndian.Uint64(b)
-	b = b[8:]
-	ok = true
-	number := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			ok = false
-			return 0
-		}
-		b = b[n:]
-		return v
+	n := numbers{b: b[8:]}
+	q.next, q.head, q.depth = n.next(), n.next(), n.next()
+	q.parseRuns(&n, n.next())
+	return q, !n.bad && q.head <= q.next
+}
+
+func (c *cursor) appendRuns(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(c.runs)))
+	at := c.head
+	for _, r := range c.runs {
+		b = binary.AppendUvarint(b, r.from-at)
+		b = binary.AppendUvarint(b, r.to-r.from)
+		at = r.to
 	}
-	q.next, q.head, q.depth = number(), number(), number()
-	n := number()
-	if !ok || n > maxRuns || q.head > q.next {
-		return q, false
+	return b
+}
+
+func (c *cursor) parseRuns(n *numbers, count uint64) {
+	if n.bad || count > maxRuns {
+		n.bad = true
+		return
 	}
-	q.runs = make([]run, n)
-	at := q.head
-	for i := range q.runs {
-		from := at + number()
-		q.runs[i] = run{from, from + number()}
-		at = q.runs[i].to
+	c.runs = make([]run, count)
+	at := c.head
+	for i := range c.runs {
+		from := at + n.next()
+		c.runs[i] = run{from, from + n.next()}
+		at = c.runs[i].to
 	}
-	return q, ok
 }
 
 // removed says whether seq is known to be removed.
@@ -151,41 +195,60 @@ func (q *queue) removed(seq uint64) bool {
 }
 
 // skip gives the first sequence from seq on that is not known to be removed.
-func (q *queue) skip(seq uint64) uint64 {
-	seq = max(seq, q.head)
-	i := sort.Search(len(q.runs), func(i int) bool { return q.runs[i].to >= seq })
-	if i < len(q.runs) && q.runs[i].from <= seq {
-		return q.runs[i].to + 1
+func (c *cursor) skip(seq uint64) uint64 {
+	seq = max(seq, c.head)
+	i := sort.Search(len(c.runs), func(i int) bool { return c.runs[i].to >= seq })
+	if i < len(c.runs) && c.runs[i].from <= seq {
+		return c.runs[i].to + 1
 	}
 	return seq
 }
 
-// remove notes that from to to are removed. It does not touch the depth. The
-// runs of q are replaced, never changed in place: a copy of q is a snapshot.
-func (q *queue) remove(from, to uint64) {
-	from = max(from, q.head)
+// remove notes that from to to are removed, and forgets the shortest run where
+// there are too many.
+func (c *cursor) remove(from, to uint64) {
+	c.join(from, to)
+	if len(c.runs) > maxRuns {
+		c.runs = forgetShortest(c.runs)
+	}
+}
+
+// join notes that from to to are removed. The runs are replaced, never changed
+// in place: a copy of c is a snapshot.
+func (c *cursor) join(from, to uint64) {
+	from = max(from, c.head)
 	if from > to {
 		return
 	}
 	// first is the first run that touches or overlaps, last the one behind.
-	first := sort.Search(len(q.runs), func(i int) bool { return q.runs[i].to+1 >= from })
+	first := sort.Search(len(c.runs), func(i int) bool { return c.runs[i].to+1 >= from })
 	last := first
-	for last < len(q.runs) && q.runs[last].from <= to+1 {
-		from = min(from, q.runs[last].from)
-		to = max(to, q.runs[last].to)
+	for last < len(c.runs) && c.runs[last].from <= to+1 {
+		from = min(from, c.runs[last].from)
+		to = max(to, c.runs[last].to)
 		last++
 	}
-	if from == q.head {
-		q.head = to + 1
-		q.runs = slices.Clone(q.runs[last:])
+	if from == c.head {
+		c.head = to + 1
+		c.runs = slices.Clone(c.runs[last:])
 		return
 	}
-	runs := make([]run, 0, len(q.runs)+1)
-	runs = append(append(append(runs, q.runs[:first]...), run{from, to}), q.runs[last:]...)
-	if len(runs) > maxRuns {
-		runs = forgetShortest(runs)
+	runs := make([]run, 0, len(c.runs)+1)
+	runs = append(append(append(runs, c.runs[:first]...), run{from, to}), c.runs[last:]...)
+	c.runs = runs
+}
+
+// live gives the ranges between from and to that are not removed.
+func (c *cursor) live(from, to uint64) (live []run) {
+	for from = c.skip(from); from <= to; {
+		i := sort.Search(len(c.runs), func(i int) bool { return c.runs[i].from > from })
+		if i == len(c.runs) || c.runs[i].from > to {
+			return append(live, run{from, to})
+		}
+		live = append(live, run{from, c.runs[i].from - 1})
+		from = c.runs[i].to + 1
 	}
-	q.runs = runs
+	return live
 }
 
 func forgetShortest(runs []run) []run {

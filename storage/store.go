@@ -34,6 +34,8 @@ type Options struct {
 	// fail: "commit", "committed" (after the commit and before anybody hears of
 	// it), "highwater", and the steps of the spool. Nil outside of tests.
 	Fault func(step string) error
+
+	next func(last uint64) uint64 // of a restore, see RestoreOptions.Next
 }
 
 // A Store is the durable memory of the gateway. Its methods may be called from
@@ -55,6 +57,8 @@ type Store struct {
 	later    []string       // tables to verify after Open
 	behind   sync.WaitGroup // what goes on beside the committer
 	stop     context.CancelFunc
+
+	keep sync.RWMutex // held for reading by who needs that no object is removed
 
 	life   sync.RWMutex // held for reading by every read, for writing by Close
 	closed bool

@@ -392,7 +392,7 @@ func many(b *Batch, n, size int) {
 func TestQueueCursorEqualsModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
-		q := queue{next: 301, head: 1}
+		q := queue{next: 301, cursor: cursor{head: 1}}
 		removed := map[uint64]bool{}
 		var forgotten bool
 		for range 250 {
@@ -422,7 +422,7 @@ func TestQueueCursorEqualsModel(t *testing.T) {
 }
 
 func TestQueueForgetsItsShortestRuns(t *testing.T) {
-	q := queue{next: 10000, head: 1}
+	q := queue{next: 10000, cursor: cursor{head: 1}}
 	for s := uint64(2); s < 2000; s += 2 {
 		q.remove(s, s)
 	}
