@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -54,6 +55,7 @@ func (c *Config) Check(env Env) []Problem {
 	for i, u := range c.MQTTUsers {
 		k.mqttUser(i, u)
 	}
+	k.people()
 	k.endpoints()
 	k.queues()
 	sortByLine(k.problems)
@@ -162,6 +164,10 @@ func (k *checker) destinations() {
 			k.destinationAddress(key, where, d.Address)
 		}
 		k.between(key+".max_reject", where, "max_reject", d.MaxReject, 0, 100000)
+		k.between(key+".connections", where, "connections", d.Connections, 1, 16)
+		if d.Expire > 0 && d.Expire < time.Hour {
+			k.wrong(key+".expire", where, `expire is under "1h": results would be given up while a system restarts`)
+		}
 		k.kind(key, where, d)
 	}
 }
@@ -285,6 +291,30 @@ func (k *checker) mqttUser(i int, u MQTTUser) {
 	}
 	if u.PasswordFile != "" {
 		k.passwordFile(key+".password_file", where, u)
+	}
+}
+
+var sha256Pattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+
+func (k *checker) people() {
+	names, tokens := map[string]bool{}, map[string]bool{}
+	for i, p := range k.People {
+		key, where := fmt.Sprintf("person[%d]", i), label("person", p.Name, i)
+		switch {
+		case !plain(p.Name) || len(p.Name) > 100:
+			k.wrong(key+".name", where, "name has control characters, or over 100 bytes")
+		case names[p.Name]:
+			k.wrong(key+".name", where, "there are two people of this name: the audit journal could not tell them apart")
+		}
+		token := strings.ToLower(p.TokenSHA256)
+		switch {
+		case p.TokenSHA256 == "":
+		case !sha256Pattern.MatchString(token):
+			k.wrong(key+".token_sha256", where, "token_sha256 must be 64 hexadecimal digits: `nhip token` prints them")
+		case tokens[token]:
+			k.wrong(key+".token_sha256", where, "two people have the same token")
+		}
+		names[p.Name], tokens[token] = true, true
 	}
 }
 

@@ -38,6 +38,7 @@ type Config struct {
 	Monitors     []Monitor     `toml:"monitor"`
 	HL7Peers     []HL7Peer     `toml:"hl7_peer"`
 	MQTTUsers    []MQTTUser    `toml:"mqtt_user"`
+	People       []Person      `toml:"person"`
 	Destinations []Destination `toml:"destination"`
 
 	// File is the file that was read; empty for Default.
@@ -167,6 +168,9 @@ type Destination struct {
 	ConnectTimeout time.Duration `toml:"connect_timeout" default:"10s"`
 	AnswerTimeout  time.Duration `toml:"answer_timeout" default:"30s"`
 	MaxReject      int           `toml:"max_reject" default:"20"` // an AR or refusal is retried so often, then held
+	Unanswered     string        `toml:"unanswered" default:"retry" oneof:"retry hold"`
+	Connections    int           `toml:"connections" default:"1"`
+	Expire         time.Duration `toml:"expire" default:"0" never:"0"`
 
 	// kind = "hl7"
 	ReceivingApplication string `toml:"receiving_application" default:"" kind:"hl7"` // MSH-5
@@ -175,6 +179,18 @@ type Destination struct {
 	// kind = "dicom"
 	CalledAETitle  string `toml:"called_ae_title" default:"" kind:"dicom"`
 	CallingAETitle string `toml:"calling_ae_title" default:"" kind:"dicom"` // after Load: [dicom].ae_title where not set
+}
+
+// What becomes of a message that was sent and not answered.
+const (
+	UnansweredRetry = "retry" // sent again, the same bytes
+	UnansweredHold  = "hold"  // held for a person
+)
+
+// Person is one [[person]]: who may act through the console's API.
+type Person struct {
+	Name        string `toml:"name" need:"yes"`
+	TokenSHA256 string `toml:"token_sha256" need:"yes"` // in hexadecimal, of the token's text
 }
 
 // A Size is a number of bytes, written "64 MiB", "512 KiB" or "1000".

@@ -213,6 +213,9 @@ func (d *decoder) value(v reflect.Value, f reflect.StructField, got any, path, l
 		d.problem(path, label, "%s: %v", key, err)
 		return
 	}
+	if v.Type() == durationType && v.IsZero() && f.Tag.Get("never") == "" {
+		d.problem(path, label, "%s: it must be longer than 0", key)
+	}
 	if words := strings.Fields(f.Tag.Get("oneof")); len(words) > 0 && !slices.Contains(words, v.String()) {
 		d.problem(path, label, "%s is %q; it may be %s", key, v.String(), quoted(words))
 	}
@@ -242,7 +245,7 @@ func set(v reflect.Value, got any) error {
 	switch v.Type() {
 	case durationType:
 		n, err := time.ParseDuration(text)
-		if !isText || err != nil || n <= 0 {
+		if !isText || err != nil || n < 0 || n == 0 && text != "0" {
 			return fmt.Errorf(`it must be a length of time such as "30s" or "5m"`)
 		}
 		v.SetInt(int64(n))
