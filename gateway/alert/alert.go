@@ -102,7 +102,7 @@ func (s *State) Step(now time.Time, w waiting, readings []Reading) []Change {
 		n := r.name()
 		seen[n] = true
 		i := s.find(n)
-		if i >= 0 && r.Level != Quiet {
+		if i >= 0 && r.Level == Bad {
 			s.Active[i].Args, s.Active[i].Why = r.Args, r.Why
 		}
 		due := dwells[r.Code].raise

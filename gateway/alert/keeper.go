@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"nhip/gateway/reason"
-	"nhip/storage"
 )
 
 // stateKey is where the State is kept in the store.
@@ -25,10 +24,10 @@ const (
 	lastRetry   = 5 * time.Minute
 )
 
-// A Store is what a Keeper needs of storage.
+// A Store keeps small states over restarts.
 type Store interface {
 	Get(key string) ([]byte, bool, error)
-	Commit(ctx context.Context, b *storage.Batch) (storage.Receipt, error)
+	Put(ctx context.Context, key string, value []byte) error // durable when it returns nil
 }
 
 // A Channel tells notices to people.
@@ -59,6 +58,7 @@ type line struct {
 	Channel
 	work     chan Notice
 	busy     bool
+	works    bool // it has told something since the start
 	failures int
 	until    time.Time
 	why      reason.Reason
@@ -187,9 +187,12 @@ func (k *Keeper) look(ctx context.Context) error {
 func (k *Keeper) channelReadings() []Reading {
 	var all []Reading
 	for _, l := range k.lines {
-		r := Reading{Code: Untold, Subject: l.Name(), Why: l.why}
-		if l.failures > 0 {
+		r := Reading{Code: Untold, Subject: l.Name(), Why: l.why, Level: Between}
+		switch {
+		case l.failures > 0:
 			r.Level = Bad
+		case l.works:
+			r.Level = Quiet
 		}
 		all = append(all, r)
 	}
@@ -215,10 +218,7 @@ func (k *Keeper) save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("alert: state: %w", err)
 	}
-	batch := new(storage.Batch)
-	batch.Put(stateKey, b)
-	_, err = k.Store.Commit(ctx, batch)
-	return err
+	return k.Store.Put(ctx, stateKey, b)
 }
 
 // dispatch gives every channel that is free its next notice.
@@ -245,7 +245,7 @@ func (k *Keeper) settle(ctx context.Context, r result) error {
 		k.Log.Warn("alert not sent; it is tried again", "channel", l.Name(), "attempt", l.failures, "again_in", wait, "error", r.err)
 		return nil
 	}
-	l.failures, l.until, l.why = 0, time.Time{}, reason.Reason{}
+	l.failures, l.until, l.why, l.works = 0, time.Time{}, reason.Reason{}, true
 	k.state.Sent(l.Name(), r.id)
 	return k.save(ctx)
 }
