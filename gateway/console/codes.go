@@ -60,6 +60,14 @@ const (
 	HealthDisk     Code = "health.disk"     // {0} bytes free
 )
 
+// What the guard of the disk does.
+const (
+	DiskOpen      Code = "disk.open"
+	DiskNoImages  Code = "disk.no_images"
+	DiskNoIntake  Code = "disk.no_intake"
+	DiskNoWriting Code = "disk.no_writing"
+)
+
 // A tone says how a state is to be seen.
 type tone string
 
@@ -72,6 +80,7 @@ const (
 
 // tones of the codes; others are neutral.
 var tones = map[Code]tone{
+	DiskOpen: good, DiskNoImages: warn, DiskNoIntake: bad, DiskNoWriting: bad,
 	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
 	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad,

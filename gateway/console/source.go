@@ -114,7 +114,14 @@ func (c Counts) Difference() int64 {
 }
 
 // Disk is the file system of the data.
-type Disk struct{ Free, Total uint64 } // bytes
+type Disk struct {
+	Free, Total uint64 // bytes
+	State       string // "open", "no images", "no intake", "no writing"; "" for not guarded
+	Words       Words  // the state for people
+	Since       time.Time
+
+	ImagesBelow, ResultsBelow uint64 // free bytes below which they are refused
+}
 
 // An Alarm is something that the store found wrong.
 type Alarm struct {

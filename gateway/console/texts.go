@@ -62,7 +62,12 @@ var codeTexts = map[Code]text{
 	HealthStopping: {"the gateway is stopping", "cổng kết nối đang dừng"},
 	HealthStore:    {"the store has failed: nothing is acknowledged", "kho lưu trữ bị lỗi: không xác nhận bản tin nào"},
 	HealthListener: {"{0} is not open: {1}", "{0} chưa mở được: {1}"},
-	HealthDisk:     {"the disk is too full: {0} bytes free", "đĩa gần đầy: còn {0} byte"},
+	DiskOpen:       {"everything is taken in", "tiếp nhận tất cả"},
+	DiskNoImages:   {"images are refused: the disk is nearly full", "từ chối hình ảnh: đĩa sắp đầy"},
+	DiskNoIntake:   {"nothing is taken in: the disk is too full; what was accepted is delivered", "không tiếp nhận gì: đĩa quá đầy; dữ liệu đã nhận vẫn được gửi đi"},
+	DiskNoWriting:  {"the disk is full: nothing is taken in and nothing delivered", "đĩa đầy: không tiếp nhận và không gửi đi"},
+
+	HealthDisk: {"the disk is too full: {0} bytes free", "đĩa gần đầy: còn {0} byte"},
 }
 
 // In is the text in the language.

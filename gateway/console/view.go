@@ -113,8 +113,14 @@ type kindCount struct {
 }
 
 type diskView struct {
-	Free  uint64 `json:"free_bytes"`
-	Total uint64 `json:"total_bytes"`
+	Free         uint64     `json:"free_bytes"`
+	Total        uint64     `json:"total_bytes"`
+	State        string     `json:"state"`
+	Words        string     `json:"words"`
+	Since        *time.Time `json:"since"`
+	ImagesBelow  uint64     `json:"images_refused_below_bytes"`
+	ResultsBelow uint64     `json:"results_refused_below_bytes"`
+	Tone         tone       `json:"-"`
 }
 
 type alarmView struct {
@@ -235,9 +241,16 @@ func (v viewer) status(s Status, unhealthy []Words) statusView {
 		Queues:      each(s.Queues, v.queue),
 		Held:        each(s.Held, v.held),
 		Counts:      v.counts(s.Counts),
-		Disk:        diskView(s.Disk),
+		Disk:        v.disk(s.Disk),
 		Alarms:      each(s.Alarms, func(a Alarm) alarmView { return alarmView{a.What, a.Where, v.at(a.At)} }),
 		Strangers:   each(s.Strangers, v.stranger),
+	}
+}
+
+func (v viewer) disk(d Disk) diskView {
+	return diskView{
+		Free: d.Free, Total: d.Total, State: d.State, Words: d.Words.in(v.lang), Since: v.at(d.Since),
+		ImagesBelow: d.ImagesBelow, ResultsBelow: d.ResultsBelow, Tone: d.Words.tone(),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"nhip/gateway/reason"
 	"nhip/storage"
+	"nhip/storage/diskguard"
 	"nhip/storage/spool"
 )
 
@@ -106,6 +107,9 @@ func (in *Intake) link(name string) *link {
 
 // entry makes the Entry of a body, which goes to the spool when it is large.
 func (in *Intake) entry(kind Kind, connection, peer string, body []byte) (Entry, error) {
+	if err := in.store.Room(diskguard.Results); err != nil {
+		return Entry{}, err
+	}
 	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.now().UTC(), Body: body}
 	e.Seal()
 	var err error
@@ -145,6 +149,7 @@ func readSpool(sp *spool.Spool, ref spool.Ref) ([]byte, error) {
 
 // accept adds an entry that is to be interpreted.
 func accept(b *storage.Batch, e Entry) storage.Entry {
+	b.For(diskguard.Results)
 	j := Journal(b, Channel(e.Connection), e)
 	b.Enqueue(Interpret, e.Connection, nil, j)
 	b.Add(CountAccepted, 1)
@@ -155,6 +160,7 @@ func accept(b *storage.Batch, e Entry) storage.Entry {
 
 // hold adds an entry that waits for a person.
 func (in *Intake) hold(b *storage.Batch, e Entry, subject string, why reason.Reason) storage.Entry {
+	b.For(diskguard.Results)
 	e.Why = why
 	j := Journal(b, Channel(e.Connection), e)
 	b.Enqueue(HeldQueue, e.Connection, HeldTicket{Subject: subject, Reason: why, Since: e.At}.Encode(), j)
@@ -166,6 +172,7 @@ func (in *Intake) hold(b *storage.Batch, e Entry, subject string, why reason.Rea
 
 // repeat adds an entry for what we have already; the bytes are not kept twice.
 func repeat(b *storage.Batch, e Entry, of string) {
+	b.For(diskguard.Results)
 	e.Fate, e.Body, e.Spool = Repeat, nil, nil
 	if e.Attrs == nil {
 		e.Attrs = map[string]string{}

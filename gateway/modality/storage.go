@@ -14,6 +14,8 @@ import (
 	"nhip/dicom/dimse"
 	"nhip/dicom/store"
 	"nhip/gateway/intake"
+	"nhip/storage"
+	"nhip/storage/diskguard"
 	"nhip/storage/spool"
 )
 
@@ -21,6 +23,7 @@ import (
 type Storage struct {
 	Intake *intake.Intake
 	Spool  *spool.Spool
+	Room   func(diskguard.Class) error // whether there is room on the disk
 	Log    *slog.Logger
 	// Connection names the modality of an association.
 	Connection func(r store.Request) string
@@ -28,21 +31,41 @@ type Storage struct {
 	Stored func(connection string, outcome intake.ObjectOutcome)
 }
 
-// Handle is store.Handler: C-STORE as SCP, PS3.4 annex B.
+// diskFull is the answer while the disk is too full for an object. The comment is
+// what a radiographer may find in the modality's log.
+var diskFull = dimse.Status{Code: dimse.OutOfResources, Comment: "the gateway's disk is too full, send again later"}
+
+// Handle is store.Handler: C-STORE as SCP, PS3.4 annex B. On a disk that is too
+// full an object is refused before its data set is read, and one that is being
+// received when there is no room for results any more is given up.
 func (s *Storage) Handle(ctx context.Context, r store.Request, dataSet io.Reader) dimse.Status {
 	connection := s.Connection(r)
 	log := s.Log.With("modality", connection)
+	if err := s.Room(diskguard.Images); err != nil {
+		log.Warn("object refused with A700", "reason", err)
+		return diskFull
+	}
 	ref, header, err := s.receive(r, dataSet)
 	var broken *brokenError
 	switch {
 	case errors.As(err, &broken):
 		log.Warn("object not received whole: nothing kept", "reason", broken.err)
 		return dimse.Status{Code: dimse.ProcessingFailure, Comment: "object not received whole"}
+	case errors.Is(err, storage.ErrDiskFull):
+		log.Warn("object given up in the middle with A700", "reason", err)
+		return diskFull
 	case err != nil:
 		log.Error("object not stored, answered A700", "error", err)
 		return dimse.Status{Code: dimse.OutOfResources, Comment: "cannot be written to disk, send again later"}
 	}
 	outcome, err := s.Intake.Object(context.WithoutCancel(ctx), connection, r.Peer.String(), ref, attributes(r, header))
+	if errors.Is(err, storage.ErrDiskFull) {
+		log.Warn("object refused with A700", "reason", err)
+		if err := s.Spool.Remove(ref); err != nil {
+			log.Error("the refused object was not removed", "error", err)
+		}
+		return diskFull
+	}
 	if err != nil {
 		log.Error("object not stored, answered A700", "error", err)
 		return dimse.Status{Code: dimse.OutOfResources, Comment: "cannot be committed, send again later"}
@@ -65,12 +88,15 @@ func (e *brokenError) Unwrap() error { return e.err }
 
 // toDisk remembers whether it was the disk that failed.
 type toDisk struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	room func(diskguard.Class) error
+	err  error
 }
 
-func (d *toDisk) Write(b []byte) (int, error) {
-	n, err := d.w.Write(b)
+func (d *toDisk) Write(b []byte) (n int, err error) {
+	if err = d.room(diskguard.Results); err == nil {
+		n, err = d.w.Write(b)
+	}
 	if err != nil {
 		d.err = err
 	}
@@ -88,7 +114,7 @@ func (s *Storage) receive(r store.Request, dataSet io.Reader) (spool.Ref, dicom.
 		return spool.Ref{}, dicom.Header{}, err
 	}
 	h := dicom.NewHeaderReader(r.TransferSyntaxUID)
-	written := &toDisk{w: w}
+	written := &toDisk{w: w, room: s.Room}
 	_, err = io.Copy(io.MultiWriter(h, written), dataSet)
 	if err != nil {
 		w.Abort()

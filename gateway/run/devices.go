@@ -18,6 +18,7 @@ import (
 	"nhip/gateway/reason"
 	"nhip/hl7"
 	"nhip/hl7/mllp"
+	"nhip/storage"
 )
 
 // startAnalysers opens the port of every analyser.
@@ -206,7 +207,12 @@ func messageType(m *hl7.Message) string {
 // message and sends it again.
 func (g *Gateway) notStored(m *hl7.Message, d device, err error) []byte {
 	g.log.Error("message not stored, answered AR 207", "connection", d.name, "error", err)
-	v := lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: "the message could not be stored: send it again later"}}}
+	why := "the message could not be stored: send it again later"
+	if errors.Is(err, storage.ErrDiskFull) {
+		why = "the disk of the gateway is too full: send it again later"
+		g.strangers.count()
+	}
+	v := lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: why}}}
 	return mllp.Join(lis.Answers(m, v, g.ackID.next, g.now()))
 }
 

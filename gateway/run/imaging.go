@@ -30,7 +30,7 @@ func (g *Gateway) startDICOM() {
 		g.states.set(m.Name, interpret.Modality, "waiting", "")
 	}
 	s := &modality.Storage{
-		Intake: g.in, Spool: g.store.Spool(), Log: g.log,
+		Intake: g.in, Spool: g.store.Spool(), Room: g.store.Room, Log: g.log,
 		Connection: func(r store.Request) string {
 			m, _ := g.modality(r.Calling, r.Peer.Addr())
 			return m.Name

@@ -22,6 +22,7 @@ import (
 	"nhip/gateway/modality"
 	"nhip/gateway/route"
 	"nhip/storage"
+	"nhip/storage/diskguard"
 )
 
 // ErrStore says that a commit or fsync failed. The process must end with exit
@@ -32,6 +33,7 @@ var ErrStore = errors.New("a commit to the store failed: the gateway stops, and 
 type Options struct {
 	Version string
 	Log     *slog.Logger
+	Disk    diskguard.Probe // of the free space; nil asks the system
 }
 
 // A Gateway is a running gateway.
@@ -66,7 +68,10 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 	if err != nil {
 		return nil, err
 	}
-	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log})
+	if o.Disk == nil {
+		o.Disk = diskguard.System
+	}
+	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk})
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"nhip/gateway/config"
@@ -19,6 +18,7 @@ import (
 	"nhip/gateway/record"
 	"nhip/gateway/route"
 	"nhip/storage"
+	"nhip/storage/diskguard"
 )
 
 var errNoObject = errors.New("the journal entry holds no object")
@@ -51,7 +51,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 			Analyser: map[string]string{}, Monitor: map[string]string{},
 		},
 		Counts: counts(snap.Counters),
-		Disk:   disk(g.cfg.Site.Data),
+		Disk:   disk(g.store.Disk()),
 	}
 	profiles, trial := map[string]string{}, map[string]bool{}
 	for _, a := range g.cfg.Analysers {
@@ -206,12 +206,16 @@ func heldSubject(t delivery.Ticket) string {
 	return strings.TrimSpace(t.What + " " + t.ID)
 }
 
-func disk(dir string) console.Disk {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return console.Disk{}
+// disk is what the guard of the store knows.
+func disk(d diskguard.Status) console.Disk {
+	state := map[diskguard.State]console.Code{
+		diskguard.Open: console.DiskOpen, diskguard.NoImages: console.DiskNoImages,
+		diskguard.NoIntake: console.DiskNoIntake, diskguard.NoWriting: console.DiskNoWriting,
 	}
-	return console.Disk{Free: st.Bavail * uint64(st.Bsize), Total: st.Blocks * uint64(st.Bsize)}
+	return console.Disk{
+		Free: d.Free, Total: d.Total, State: string(d.State), Words: console.Say(state[d.State]), Since: d.Since,
+		ImagesBelow: d.Limits.Images, ResultsBelow: d.Limits.Results,
+	}
 }
 
 func first(s []string) string {
@@ -435,6 +439,9 @@ func (s source) Health(context.Context) []console.Words {
 	case <-s.g.store.Failed():
 		why = append(why, console.Say(console.HealthStore))
 	default:
+	}
+	if s.g.store.Room(diskguard.Results) != nil {
+		why = append(why, console.Say(console.HealthDisk, fmt.Sprint(s.g.store.Disk().Free)))
 	}
 	if s.g.ctx.Err() != nil {
 		why = append(why, console.Say(console.HealthStopping))

@@ -131,6 +131,7 @@ type Writer struct {
 // Small writes are gathered; larger ones go to the file as they are.
 const (
 	bufferSize = 128 << 10
+	piece      = 256 << 10
 	direct     = 32 << 10
 )
 
@@ -186,7 +187,16 @@ func (w *Writer) flush() {
 	}
 }
 
+// write writes in pieces that are small beside the room that is kept free.
 func (w *Writer) write(p []byte) {
+	for len(p) > piece {
+		w.writePiece(p[:piece])
+		p = p[piece:]
+	}
+	w.writePiece(p)
+}
+
+func (w *Writer) writePiece(p []byte) {
 	if w.err != nil {
 		return
 	}
