@@ -58,6 +58,9 @@ func askRunning(cfg *config.Config) (map[string]int, error) {
 			continue
 		}
 		defer rsp.Body.Close()
+		if rsp.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("a gateway is running on this data, and its console answers %s", rsp.Status)
+		}
 		var st struct {
 			Queues []struct {
 				Destination string
