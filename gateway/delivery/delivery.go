@@ -1,18 +1,31 @@
 // Package delivery carries a record to one destination. The life of an item is
 // a pure state machine (Step), the choice of the next item is a pure Lane, and
-// Worker is the small shell that joins them to a store and a Sender.
+// Worker is the small shell that joins them to a store and its Senders.
 //
-//	           Send                Accepted
-//	Waiting ----------> Sending ------------> Delivered (leaves the queue)
-//	  ^  ^                | |  Refused, too many Rejected
-//	  |  +----------------+ +----------------> Held  (waits for a person)
-//	  |    Rejected, Unclear, Restart            |
-//	  +------------------------------------------+
-//	                   Release
+//	              Send                   Accepted
+//	Waiting ----------------> Sending -------------> Delivered
+//	   ^   Rejected, NotSent   |  ^ |
+//	   +-----------------------+  | | Refused, too many Rejected;
+//	   |                Unclear | | | Unclear where the policy is Hold
+//	   |                        v | |
+//	   |             Send  Unanswered |
+//	   |                              v
+//	   +---------------------------- Held (waits for a person)
+//	              Release
 //
-// Nothing but Accepted ever delivers. "Sending" is memory only: what was being
-// sent when the process ended is sent again, the same bytes under the same
-// control ID, because lost always means maybe arrived.
+// Waiting, Unanswered and Held end in Discarded by a person; Waiting and
+// Unanswered end in Expired where the configuration says so; nothing but Accepted
+// ever delivers.
+//
+// An item is Unanswered when it was sent and no answer settled it: it may have
+// arrived. The policy of the destination says what then: Retry sends the same
+// bytes under the same control ID again, Hold leaves it to a person. "Sending" is
+// memory under Retry: what was being sent when the process ended is sent again.
+// Under Hold it is stored, as Unanswered, before the first byte goes out.
+//
+// Conservation: accepted = delivered + queued + held + discarded + expired +
+// consumed. A resend is a new item: it counts as accepted once more, and as
+// delivered once more.
 package delivery
 
 import (
@@ -28,10 +41,13 @@ type State int
 
 // The states of a delivery.
 const (
-	Waiting   State = 1
-	Sending   State = 2 // in memory only; stored as Waiting
-	Held      State = 3
-	Delivered State = 4
+	Waiting    State = 1
+	Sending    State = 2 // stored only under Hold, and then as Unanswered
+	Held       State = 3
+	Delivered  State = 4 // not stored: the item is gone
+	Unanswered State = 5 // sent, and no answer settled it
+	Discarded  State = 6 // not stored
+	Expired    State = 7 // not stored
 )
 
 func (s State) String() string {
@@ -44,6 +60,12 @@ func (s State) String() string {
 		return "held"
 	case Delivered:
 		return "delivered"
+	case Unanswered:
+		return "unanswered"
+	case Discarded:
+		return "discarded"
+	case Expired:
+		return "expired"
 	}
 	return fmt.Sprintf("state %d", int(s))
 }
@@ -57,6 +79,8 @@ type Delivery struct {
 	NotBefore  time.Time     `json:"n,omitzero"`   // of the next attempt
 	Reason     reason.Reason `json:"why,omitzero"` // why it waits or is held
 	Since      time.Time     `json:"t,omitzero"`   // in this state
+
+	unanswered bool // while Sending: an earlier attempt may have arrived
 }
 
 // New is a delivery that nothing has happened to.
@@ -65,7 +89,7 @@ func New(now time.Time) Delivery { return Delivery{Version: 1, State: Waiting, S
 // Encode is the stored form.
 func (d Delivery) Encode() []byte {
 	if d.State == Sending {
-		d.State = Waiting
+		d.State, d.Reason = Unanswered, reason.New(reason.Restarted)
 	}
 	b, err := json.Marshal(d)
 	if err != nil {
@@ -83,7 +107,7 @@ func Decode(b []byte, since time.Time) (Delivery, error) {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return Delivery{}, fmt.Errorf("delivery: stored state: %w", err)
 	}
-	if d.Version != 1 || d.State != Waiting && d.State != Held {
+	if d.Version != 1 || d.State != Waiting && d.State != Held && d.State != Unanswered {
 		return Delivery{}, fmt.Errorf("delivery: stored state: version %d, state %d", d.Version, d.State)
 	}
 	return d, nil
@@ -102,6 +126,8 @@ const (
 	NotSent                  // the destination could not be reached; nothing left this machine
 	Restart                  // the process started again
 	Release                  // a person says: try again
+	Discard                  // a person says: never
+	Expire                   // the configuration says: too old
 )
 
 // An Event is a Kind with its reason.
@@ -119,6 +145,16 @@ const (
 	Transmit        // hand it to the Sender
 	Finish          // it is delivered: remove it from the queue
 	Alarm           // a person has to look: it is held
+	Drop            // it is discarded or expired: remove it from the queue
+)
+
+// Unsettled says what becomes of an item that was sent and not answered.
+type Unsettled int
+
+// What becomes of it.
+const (
+	Retry Unsettled = iota // it is sent again
+	Hold                   // it waits for a person
 )
 
 // A Policy says how long to go on.
@@ -126,6 +162,7 @@ type Policy struct {
 	First         time.Duration // wait after the first failure; doubles
 	Max           time.Duration // the longest wait
 	MaxRejections int           // answers Rejected before the item is held
+	Unanswered    Unsettled
 }
 
 // DefaultPolicy is 1 s doubling to 5 min, and 20 rejections.
@@ -152,17 +189,25 @@ func (p Policy) Backoff(n int, jitter float64) time.Duration {
 // state changes nothing.
 func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delivery, Action) {
 	switch d.State {
-	case Waiting:
+	case Waiting, Unanswered:
 		switch e.Kind {
 		case Send:
+			d.unanswered = d.State == Unanswered
 			d.State, d.Since = Sending, now
 			return d, Transmit
+		case Restart:
+			if d.State == Unanswered {
+				return p.unclear(d, 0, reason.New(reason.Restarted), now)
+			}
+		case Discard:
+			return d.end(Discarded, now), Drop
+		case Expire:
+			return d.end(Expired, now), Drop
 		}
 	case Sending:
 		switch e.Kind {
 		case Accepted:
-			d.State, d.Reason, d.Since = Delivered, reason.Reason{}, now
-			return d, Finish
+			return d.end(Delivered, now), Finish
 		case Refused:
 			d.Attempts++
 			return d.hold(e.Why, now), Alarm
@@ -173,31 +218,52 @@ func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delive
 				e.Why.Times = d.Rejections
 				return d.hold(e.Why, now), Alarm
 			}
-			return d.wait(p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
+			return d.wait(Waiting, p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
 		case Unclear:
 			d.Attempts++
-			return d.wait(p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
-		case NotSent:
-			return d.wait(0, e.Why, now), Nothing // the Worker waits for the link
+			return p.unclear(d, p.Backoff(d.Attempts, jitter), e.Why, now)
+		case NotSent: // the Worker waits for the link
+			if d.unanswered {
+				return d.wait(Unanswered, 0, e.Why, now), Nothing
+			}
+			return d.wait(Waiting, 0, e.Why, now), Nothing
 		case Restart:
-			return d.wait(0, reason.New(reason.Restarted), now), Nothing
+			return p.unclear(d, 0, reason.New(reason.Restarted), now)
 		}
 	case Held:
 		switch e.Kind {
 		case Release:
 			d.Attempts, d.Rejections = 0, 0
-			return d.wait(0, reason.New(reason.Released), now), Nothing
+			return d.wait(Waiting, 0, reason.New(reason.Released), now), Nothing
+		case Discard:
+			return d.end(Discarded, now), Drop
 		}
 	}
 	return d, Nothing
 }
 
-func (d Delivery) hold(why reason.Reason, now time.Time) Delivery {
-	d.State, d.Reason, d.Since, d.NotBefore = Held, why, now, time.Time{}
+// unclear is what becomes of a delivery that may have arrived.
+func (p Policy) unclear(d Delivery, after time.Duration, why reason.Reason, now time.Time) (Delivery, Action) {
+	if p.Unanswered == Hold {
+		return d.hold(why, now), Alarm
+	}
+	return d.wait(Unanswered, after, why, now), Nothing
+}
+
+func (d Delivery) end(s State, now time.Time) Delivery {
+	d.State, d.Reason, d.Since, d.unanswered = s, reason.Reason{}, now, false
 	return d
 }
 
-func (d Delivery) wait(for_ time.Duration, why reason.Reason, now time.Time) Delivery {
-	d.State, d.Reason, d.Since, d.NotBefore = Waiting, why, now, now.Add(for_)
+func (d Delivery) hold(why reason.Reason, now time.Time) Delivery {
+	d.State, d.Reason, d.Since, d.NotBefore, d.unanswered = Held, why, now, time.Time{}, false
 	return d
 }
+
+func (d Delivery) wait(s State, after time.Duration, why reason.Reason, now time.Time) Delivery {
+	d.State, d.Reason, d.Since, d.NotBefore, d.unanswered = s, why, now, now.Add(after), false
+	return d
+}
+
+// sendable reports whether it may be the next.
+func (d Delivery) sendable() bool { return d.State == Waiting || d.State == Unanswered }

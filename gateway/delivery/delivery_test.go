@@ -12,8 +12,14 @@ import (
 var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func TestOnlyAcceptedEverDelivers(t *testing.T) {
-	kinds := []Kind{Send, Accepted, Refused, Rejected, Unclear, NotSent, Restart, Release}
-	p := Policy{First: time.Second, Max: time.Minute, MaxRejections: 3}
+	for _, unanswered := range []Unsettled{Retry, Hold} {
+		onlyAcceptedEverDelivers(t, Policy{First: time.Second, Max: time.Minute, MaxRejections: 3, Unanswered: unanswered})
+	}
+}
+
+func onlyAcceptedEverDelivers(t *testing.T, p Policy) {
+	kinds := []Kind{Send, Accepted, Refused, Rejected, Unclear, NotSent, Restart, Release, Discard, Expire}
+	ended := func(s State) bool { return s == Delivered || s == Discarded || s == Expired }
 	var walks int
 	var walk func(d Delivery, depth int)
 	walk = func(d Delivery, depth int) {
@@ -29,20 +35,41 @@ func TestOnlyAcceptedEverDelivers(t *testing.T) {
 			if action == Finish && (k != Accepted || d.State != Sending) {
 				t.Fatalf("%v in state %v finished the delivery", k, d.State)
 			}
-			if action == Transmit && d.State != Waiting {
+			if action == Transmit && d.State != Waiting && d.State != Unanswered {
 				t.Fatalf("transmitted in state %v", d.State)
+			}
+			if (action == Drop) != (!ended(d.State) && (next.State == Discarded || next.State == Expired)) {
+				t.Fatalf("%v on %v: state %v with action %d", k, d.State, next.State, action)
+			}
+			if (next.State == Discarded && k != Discard || next.State == Expired && k != Expire) && !ended(d.State) {
+				t.Fatalf("%v on %v: %v", k, d.State, next.State)
+			}
+			if d.State == Sending && (k == Discard || k == Expire) && !reflect.DeepEqual(next, d) {
+				t.Fatalf("%v while it is being sent", k)
+			}
+			if d.State == Sending && (k == Unclear || k == Restart) {
+				want := Unanswered
+				if p.Unanswered == Hold {
+					want = Held
+				}
+				if next.State != want {
+					t.Fatalf("%v under policy %d: %v", k, p.Unanswered, next.State)
+				}
+			}
+			if p.Unanswered == Hold && next.State == Unanswered {
+				t.Fatalf("%v on %v: unanswered, and it will be sent again", k, d.State)
 			}
 			if next.State == Held && next.Reason.IsZero() {
 				t.Fatal("held without a reason")
 			}
-			if d.State == Held && next.State != Held && k != Release {
+			if d.State == Held && next.State != Held && k != Release && k != Discard {
 				t.Fatalf("%v let a held item go", k)
 			}
 			walk(next, depth-1)
 		}
 	}
 	walk(New(t0), 6)
-	if walks != 262144 {
+	if walks != 1000000 {
 		t.Errorf("%d walks", walks)
 	}
 }
@@ -83,23 +110,23 @@ func TestSilenceNeverHolds(t *testing.T) {
 	for range 10000 {
 		d, _ = p.Step(d, Event{Kind: Send}, t0, 0)
 		d, _ = p.Step(d, Event{Kind: Unclear, Why: reason.New(reason.NoAnswer)}, t0, 0)
-		if d.State != Waiting {
+		if d.State != Unanswered {
 			t.Fatal(d.State)
 		}
 	}
 }
 
-func TestStoredStateSurvivesAndSendingIsStoredAsWaiting(t *testing.T) {
+func TestStoredStateSurvivesAndSendingIsStoredAsUnanswered(t *testing.T) {
 	d := Delivery{Version: 1, State: Held, Attempts: 3, Rejections: 2, Reason: reason.New(reason.Answered, "AE 103"), Since: t0}
 	got, err := Decode(d.Encode(), time.Time{})
 	if err != nil || !reflect.DeepEqual(got, d) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	d.State = Sending
-	if got, _ := Decode(d.Encode(), time.Time{}); got.State != Waiting {
+	if got, _ := Decode(d.Encode(), time.Time{}); got.State != Unanswered {
 		t.Errorf("sending came back as %v", got.State)
 	}
-	for _, bad := range []string{"{", `{"v":2,"s":1}`, `{"v":1,"s":4}`, `{"v":1,"s":0}`} {
+	for _, bad := range []string{"{", `{"v":2,"s":1}`, `{"v":1,"s":4}`, `{"v":1,"s":0}`, `{"v":1,"s":6}`, `{"v":1,"s":2}`} {
 		if _, err := Decode([]byte(bad), t0); err == nil {
 			t.Errorf("%s was read", bad)
 		}

@@ -16,6 +16,8 @@ type Lane struct {
 	held   map[uint64]*item
 	ready  readyHeap // groups whose head may be sent now
 	timed  timedHeap // groups whose head waits for NotBefore
+
+	unanswered int // items in that state
 }
 
 type item struct {
@@ -56,15 +58,13 @@ func (l *Lane) Add(seq uint64, name string, stat bool, d Delivery) {
 			l.groups[name] = g
 		}
 	}
-	it := &item{seq: seq, stat: stat, d: d, g: g}
+	it := &item{seq: seq, stat: stat, g: g}
 	g.items = append(g.items, it)
 	l.items[seq] = it
 	if stat {
 		g.stats++
 	}
-	if d.State == Held {
-		l.held[seq] = it
-	}
+	l.state(it, d)
 	l.place(g)
 }
 
@@ -99,35 +99,34 @@ func (l *Lane) Get(seq uint64) (Delivery, bool) {
 	return it.d, true
 }
 
-// Set changes the state of an item. Delivered removes it.
+// Set changes the state of an item. Delivered, Discarded and Expired remove it.
 func (l *Lane) Set(seq uint64, d Delivery) {
 	it, ok := l.items[seq]
 	if !ok {
 		return
 	}
-	it.d = d
+	l.state(it, d)
 	g := it.g
-	delete(l.held, seq)
-	if d.State == Held {
-		l.held[seq] = it
-	}
-	if d.State == Delivered {
+	if d.State == Delivered || d.State == Discarded || d.State == Expired {
 		l.drop(it)
 	}
 	g.busy = len(g.items) > 0 && g.items[0].d.State == Sending
 	l.place(g)
 }
 
-// Drop takes an item out, whatever its state.
-func (l *Lane) Drop(seq uint64) {
-	it, ok := l.items[seq]
-	if !ok {
-		return
+// state changes the state of an item, and what is counted by state.
+func (l *Lane) state(it *item, d Delivery) {
+	if it.d.State == Unanswered {
+		l.unanswered--
 	}
-	g := it.g
-	l.drop(it)
-	g.busy = len(g.items) > 0 && g.items[0].d.State == Sending
-	l.place(g)
+	if d.State == Unanswered {
+		l.unanswered++
+	}
+	delete(l.held, it.seq)
+	if d.State == Held {
+		l.held[it.seq] = it
+	}
+	it.d = d
 }
 
 // Blocked reports whether an item stands behind another one of its group that
@@ -151,7 +150,6 @@ func (l *Lane) drop(it *item) {
 		g.stats--
 	}
 	delete(l.items, it.seq)
-	delete(l.held, it.seq)
 	if len(g.items) == 0 {
 		l.remove(g)
 		if l.groups[g.name] == g {
@@ -163,7 +161,7 @@ func (l *Lane) drop(it *item) {
 // place puts a group where its head belongs.
 func (l *Lane) place(g *group) {
 	l.remove(g)
-	if len(g.items) == 0 || g.busy || g.items[0].d.State != Waiting {
+	if len(g.items) == 0 || g.busy || !g.items[0].d.sendable() {
 		return
 	}
 	if g.items[0].d.NotBefore.IsZero() {

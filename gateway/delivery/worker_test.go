@@ -32,6 +32,7 @@ func enqueue(t *testing.T, s *storage.Store, group string, stat bool, ids ...str
 		j := b.Append("out/lis", []byte(id))
 		b.Enqueue(Queue("lis"), group, Ticket{ID: id, What: "ORU^R01", Stat: stat, Mark: id}.Encode(), j)
 		b.Add(CountQueued, 1)
+		b.Add(CountAccepted, 1)
 		if _, err := s.Commit(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +66,7 @@ func (p *peer) sent() []string {
 }
 
 func start(s *storage.Store, p Sender) (*Worker, func() error) {
-	w := &Worker{Destination: "lis", Store: s, Sender: p, Policy: DefaultPolicy(), LinkMax: 10 * time.Second, Log: slog.New(slog.DiscardHandler)}
+	w := &Worker{Destination: "lis", Store: s, Senders: []Sender{p}, Policy: DefaultPolicy(), LinkMax: 10 * time.Second, Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
@@ -197,7 +198,7 @@ func TestAStoreThatFailsEndsTheWorker(t *testing.T) {
 		s := disk(t)
 		enqueue(t, s, "A", false, "1")
 		p := &peer{}
-		w := &Worker{Destination: "lis", Store: failing{s}, Sender: p, Policy: DefaultPolicy(), LinkMax: time.Second, Log: slog.New(slog.DiscardHandler)}
+		w := &Worker{Destination: "lis", Store: failing{s}, Senders: []Sender{p}, Policy: DefaultPolicy(), LinkMax: time.Second, Log: slog.New(slog.DiscardHandler)}
 		err := w.Run(t.Context())
 		if err == nil {
 			t.Error("it went on")

@@ -250,23 +250,31 @@ func (g *Gateway) connections() (map[string]interpret.Connection, error) {
 	return all, nil
 }
 
-// worker makes the delivery worker of a destination.
+// worker makes the delivery worker of a destination, with its senders.
 func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 	w := &delivery.Worker{
 		Destination: d.Name, Store: g.store, Log: g.log, LinkMax: 10 * time.Second,
-		Policy: delivery.DefaultPolicy(),
+		Policy: delivery.DefaultPolicy(), Expire: d.Expire,
 	}
 	w.Policy.MaxRejections = d.MaxReject
-	switch d.Kind {
-	case config.KindHL7:
-		w.Sender = lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
-	case config.KindDICOM:
-		w.Sender = modality.NewForwarder(modality.Destination{
+	if d.Unanswered == config.UnansweredHold {
+		w.Policy.Unanswered = delivery.Hold
+	}
+	for range d.Connections {
+		w.Senders = append(w.Senders, g.sender(d))
+	}
+	return w
+}
+
+// sender is one connection to a destination.
+func (g *Gateway) sender(d config.Destination) delivery.Sender {
+	if d.Kind == config.KindDICOM {
+		return modality.NewForwarder(modality.Destination{
 			Address: d.Address, Called: d.CalledAETitle, Calling: d.CallingAETitle,
 			Connect: d.ConnectTimeout, Answer: d.AnswerTimeout,
 		}, g.object)
 	}
-	return w
+	return lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
 }
 
 // body reads the message of a journal entry.

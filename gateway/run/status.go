@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"nhip/gateway/config"
 	"nhip/gateway/console"
@@ -87,7 +86,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 func counts(all map[string]int64) console.Counts {
 	c := console.Counts{
 		Accepted: all[intake.CountAccepted], Delivered: all[delivery.CountDelivered], Queued: all[delivery.CountQueued],
-		Held: all[delivery.CountHeld], Refused: all[intake.CountRefused], Consumed: map[string]int64{},
+		Held: all[delivery.CountHeld], Discarded: all[delivery.CountDiscarded], Expired: all[delivery.CountExpired], Refused: all[intake.CountRefused], Consumed: map[string]int64{},
 	}
 	for k, n := range all {
 		if kind, ok := strings.CutPrefix(k, intake.CountConsumed); ok && n != 0 {
@@ -108,7 +107,7 @@ func (s source) destinations(st *console.Status, snap storage.Snapshot) error {
 	for _, name := range names {
 		w := s.g.workers[name]
 		link := w.Link()
-		held, behind := w.HeldCount()
+		held, behind, _ := w.Counts()
 		q := console.Queue{Destination: name, Depth: snap.Depths[delivery.Queue(name)], Held: held, Behind: behind}
 		head, ok, err := s.g.store.Head(delivery.Queue(name))
 		if err != nil {
@@ -344,8 +343,11 @@ func (s source) deliveries(f interpret.Fate) []console.Delivery {
 	for _, x := range f.Sent {
 		d := console.Delivery{Destination: x.Destination, Outcome: console.Say(console.OutcomeQueued, x.Destination)}
 		if at, ok, err := s.g.store.Get(delivery.DeliveredKey(x.Destination, x.Mark)); err == nil && ok {
-			d.Outcome = console.Say(console.OutcomeDelivered, x.Destination)
-			d.At, _ = time.Parse(time.RFC3339, string(at))
+			settled, err := delivery.DecodeSettled(at)
+			if err != nil {
+				s.g.log.Error("how a message was settled cannot be read", "destination", x.Destination, "error", err)
+			}
+			d.Outcome, d.At = console.Say(console.OutcomeDelivered, x.Destination), settled.At
 		} else if w := s.g.workers[x.Destination]; w != nil {
 			switch held, behind := w.IsHeld(x.Mark); {
 			case held:
