@@ -56,6 +56,11 @@ func (c *Config) Check(env Env) []Problem {
 		k.mqttUser(i, u)
 	}
 	k.people()
+	k.alerts()
+	k.smtp()
+	for i, w := range c.Webhooks {
+		k.webhook(i, w)
+	}
 	k.endpoints()
 	k.queues()
 	sortByLine(k.problems)
@@ -319,23 +324,28 @@ func (k *checker) people() {
 }
 
 func (k *checker) passwordFile(key, where string, u MQTTUser) {
-	info, err := os.Stat(u.PasswordFile)
+	k.secretFile(key, where, "password_file", u.PasswordFile)
+}
+
+// secretFile checks a file whose first line is a secret.
+func (k *checker) secretFile(key, where, name, file string) {
+	info, err := os.Stat(file)
 	switch {
 	case err != nil:
-		k.wrong(key, where, "password_file: %s: %s", u.PasswordFile, reason(err))
+		k.wrong(key, where, "%s: %s: %s", name, file, reason(err))
 		return
 	case !info.Mode().IsRegular():
-		k.wrong(key, where, "password_file: %s is not a file", u.PasswordFile)
+		k.wrong(key, where, "%s: %s is not a file", name, file)
 		return
 	case info.Mode().Perm()&0o022 != 0:
-		k.wrong(key, where, "password_file: others than its owner may change %s: chmod 600", u.PasswordFile)
+		k.wrong(key, where, "%s: others than its owner may change %s: chmod 600", name, file)
 	case info.Mode().Perm()&0o044 != 0:
-		k.note(key, where, "password_file: others than its owner may read %s: chmod 600", u.PasswordFile)
+		k.note(key, where, "%s: others than its owner may read %s: chmod 600", name, file)
 	}
-	if p, err := u.Password(); err != nil {
-		k.wrong(key, where, "password_file: %s: %s", u.PasswordFile, reason(err))
+	if p, err := firstLine(file); err != nil {
+		k.wrong(key, where, "%s: %s: %s", name, file, reason(err))
 	} else if p == "" {
-		k.wrong(key, where, "password_file: the first line of %s is empty: it is the password", u.PasswordFile)
+		k.wrong(key, where, "%s: the first line of %s is empty: it is the secret", name, file)
 	}
 }
 

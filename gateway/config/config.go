@@ -40,6 +40,9 @@ type Config struct {
 	MQTTUsers    []MQTTUser    `toml:"mqtt_user"`
 	People       []Person      `toml:"person"`
 	Destinations []Destination `toml:"destination"`
+	Alerts       Alerts        `toml:"alerts"`
+	SMTP         SMTP          `toml:"smtp"`
+	Webhooks     []Webhook     `toml:"webhook"`
 
 	// File is the file that was read; empty for Default.
 	File string `toml:"-"`
@@ -114,8 +117,9 @@ type Analyser struct {
 	Port     string         `toml:"port" need:"yes"`
 	State    string         `toml:"state" default:"live" oneof:"live trial"`
 	Orders   string         `toml:"orders" default:"none" oneof:"none warn required"`
-	Address  []netip.Prefix `toml:"address" default:""`   // who may connect to a listening port; empty: any host
-	TimeZone *time.Location `toml:"time_zone" default:""` // nil: the site's; see Zone
+	Address  []netip.Prefix `toml:"address" default:""`             // who may connect to a listening port; empty: any host
+	TimeZone *time.Location `toml:"time_zone" default:""`           // nil: the site's; see Zone
+	Silent   time.Duration  `toml:"silent" default:"0" never:"yes"` // no message for so long is an alert; 0: never
 	To       []string       `toml:"to" default:""`
 }
 
@@ -124,6 +128,7 @@ type Modality struct {
 	Name    string         `toml:"name" need:"yes"`
 	AETitle string         `toml:"ae_title" need:"yes"`
 	Address []netip.Prefix `toml:"address" need:"yes"`
+	Silent  time.Duration  `toml:"silent" default:"0" never:"yes"`
 	To      []string       `toml:"to" default:""`
 }
 
@@ -138,6 +143,7 @@ type Monitor struct {
 	Stale    time.Duration  `toml:"stale" default:"60s"` // without a reading for so long the device is shown as stale
 	Address  []netip.Prefix `toml:"address" default:""`
 	TimeZone *time.Location `toml:"time_zone" default:""`
+	Silent   time.Duration  `toml:"silent" default:"0" never:"yes"`
 	To       []string       `toml:"to" default:""`
 }
 
@@ -147,16 +153,18 @@ type HL7Peer struct {
 	Address     []netip.Prefix `toml:"address" need:"yes"`
 	Application string         `toml:"application" default:""` // MSH-3; empty: any
 	Facility    string         `toml:"facility" default:""`    // MSH-4; empty: any
+	Silent      time.Duration  `toml:"silent" default:"0" never:"yes"`
 	To          []string       `toml:"to" default:""`
 }
 
 // MQTTUser is one [[mqtt_user]].
 type MQTTUser struct {
-	Name         string   `toml:"name" need:"yes"`
-	PasswordFile string   `toml:"password_file" need:"yes"` // after Load: relative to the working directory
-	Subscribe    []string `toml:"subscribe" default:""`
-	Publish      []string `toml:"publish" default:""`
-	Class        string   `toml:"class" default:"live" oneof:"live record"`
+	Name         string        `toml:"name" need:"yes"`
+	PasswordFile string        `toml:"password_file" need:"yes"` // after Load: relative to the working directory
+	Subscribe    []string      `toml:"subscribe" default:""`
+	Publish      []string      `toml:"publish" default:""`
+	Class        string        `toml:"class" default:"live" oneof:"live record"`
+	Silent       time.Duration `toml:"silent" default:"0" never:"yes"`
 }
 
 // Destination is one [[destination]].
@@ -191,6 +199,38 @@ const (
 type Person struct {
 	Name        string `toml:"name" need:"yes"`
 	TokenSHA256 string `toml:"token_sha256" need:"yes"` // in hexadecimal, of the token's text
+}
+
+// Alerts is [alerts]: when people are told, and how often.
+type Alerts struct {
+	Oldest  time.Duration `toml:"oldest" default:"5m"`   // the oldest message that waits for a destination and is not held
+	Drift   time.Duration `toml:"drift" default:"60s"`   // a device's clock against ours
+	Again   time.Duration `toml:"again" default:"15m"`   // the same alert is told again no sooner
+	PerHour int           `toml:"per_hour" default:"20"` // messages, over all alerts
+}
+
+// What [smtp] does about STARTTLS.
+const (
+	TLSRequire       = "require"
+	TLSOpportunistic = "opportunistic"
+	TLSNone          = "none"
+)
+
+// SMTP is [smtp]: alerts by e-mail. Without a host there are none.
+type SMTP struct {
+	Host         string   `toml:"host" default:""`
+	Port         int      `toml:"port" default:"587"`
+	From         string   `toml:"from" default:""`
+	To           []string `toml:"to" default:""`
+	Username     string   `toml:"username" default:""`
+	PasswordFile string   `toml:"password_file" default:""` // after Load: relative to the working directory
+	StartTLS     string   `toml:"starttls" default:"require" oneof:"require opportunistic none"`
+}
+
+// Webhook is one [[webhook]]: alerts by HTTP POST.
+type Webhook struct {
+	URL       string `toml:"url" need:"yes"`
+	TokenFile string `toml:"token_file" default:""` // after Load: relative to the working directory
 }
 
 // A Size is a number of bytes, written "64 MiB", "512 KiB" or "1000".
@@ -268,8 +308,11 @@ func (c *Config) Location(device *time.Location) *time.Location {
 }
 
 // Password is the user's password: the first line of the password file.
-func (u MQTTUser) Password() (string, error) {
-	b, err := os.ReadFile(u.PasswordFile)
+func (u MQTTUser) Password() (string, error) { return firstLine(u.PasswordFile) }
+
+// firstLine is the secret in a file.
+func firstLine(file string) (string, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
@@ -296,6 +339,10 @@ func (c *Config) complete(file string) {
 	c.Site.Data = under(dir, c.Site.Data)
 	for i := range c.MQTTUsers {
 		c.MQTTUsers[i].PasswordFile = under(dir, c.MQTTUsers[i].PasswordFile)
+	}
+	c.SMTP.PasswordFile = under(dir, c.SMTP.PasswordFile)
+	for i := range c.Webhooks {
+		c.Webhooks[i].TokenFile = under(dir, c.Webhooks[i].TokenFile)
 	}
 	for i := range c.Destinations {
 		d := &c.Destinations[i]

@@ -228,6 +228,16 @@ func TestEachMistakeIsToldInWordsWithItsLine(t *testing.T) {
 		{"size", "\n[[destination]]\nname = \"lis\"", "[hl7]\nmax_message = \"64 MB\"\n[[destination]]\nname = \"lis\"", 2, `a size such as "64 MiB", not "64 MB"`},
 		{"topic filter", "\n[[destination]]\nname = \"lis\"", "[[mqtt_user]]\nname = \"w\"\npassword_file = \"ward-display.pw\"\nsubscribe = [\"v1/#/x\"]\n[[destination]]\nname = \"lis\"", 4, `is no topic filter`},
 		{"no password file", "\n[[destination]]\nname = \"lis\"", "[[mqtt_user]]\nname = \"w\"\npassword_file = \"w.pw\"\nsubscribe = [\"v1/#\"]\n[[destination]]\nname = \"lis\"", 3, `it is not there`},
+		{"mail without a server", "\n[[destination]]\nname = \"lis\"", "[smtp]\nfrom = \"a@b.vn\"\n[[destination]]\nname = \"lis\"", 1, `host is empty`},
+		{"mail to nobody", "\n[[destination]]\nname = \"lis\"", "[smtp]\nhost = \"mail\"\nfrom = \"a@b.vn\"\n[[destination]]\nname = \"lis\"", 1, `to is empty`},
+		{"mail address", "\n[[destination]]\nname = \"lis\"", "[smtp]\nhost = \"mail\"\nfrom = \"Nhip <a@b.vn>\"\nto = \"it@b.vn\"\n[[destination]]\nname = \"lis\"", 3, `from: "Nhip <a@b.vn>" is not of the form`},
+		{"mail password over the network", "\n[[destination]]\nname = \"lis\"", "[smtp]\nhost = \"mail\"\nfrom = \"a@b.vn\"\nto = \"it@b.vn\"\nusername = \"a\"\npassword_file = \"ward-display.pw\"\nstarttls = \"opportunistic\"\n[[destination]]\nname = \"lis\"", 7, `would show the password to the network`},
+		{"mail login without a password", "\n[[destination]]\nname = \"lis\"", "[smtp]\nhost = \"mail\"\nfrom = \"a@b.vn\"\nto = \"it@b.vn\"\nusername = \"a\"\n[[destination]]\nname = \"lis\"", 5, `username and password_file belong together`},
+		{"webhook of no web", "\n[[destination]]\nname = \"lis\"", "[[webhook]]\nurl = \"ftp://x/\"\n[[destination]]\nname = \"lis\"", 2, `is not of the form https://host/path`},
+		{"password in a URL", "\n[[destination]]\nname = \"lis\"", "[[webhook]]\nurl = \"https://a:b@x/\"\n[[destination]]\nname = \"lis\"", 2, `use token_file`},
+		{"token over the network", "\n[[destination]]\nname = \"lis\"", "[[webhook]]\nurl = \"http://x/\"\ntoken_file = \"ward-display.pw\"\n[[destination]]\nname = \"lis\"", 2, `the token would be shown`},
+		{"no token file", "\n[[destination]]\nname = \"lis\"", "[[webhook]]\nurl = \"https://x/\"\ntoken_file = \"t.pw\"\n[[destination]]\nname = \"lis\"", 3, `it is not there`},
+		{"silence", `to = ["lis"]`, "to = [\"lis\"]\nsilent = 12", 16, `a length of time such as "30s"`},
 		{"ward in a topic", "\n[[destination]]\nname = \"lis\"", "[[monitor]]\nname = \"b\"\nunit = \"a/b\"\nprofile = \"nonin-ascii\"\nport = \"serial:///dev/ttyUSB0\"\n[[destination]]\nname = \"lis\"", 3, `unit "a/b"`},
 	}
 	for _, test := range tests {
