@@ -63,12 +63,13 @@ type Store struct {
 	life   sync.RWMutex // held for reading by every read, for writing by Close
 	closed bool
 
-	mu       sync.Mutex // guards what follows: the last committed state
-	commit   uint64
-	reading  map[uint64]int // readers by the commit that they look at
-	last     map[string]uint64
-	queues   map[string]*published
-	counters map[string]int64
+	mu         sync.Mutex // guards what follows: the last committed state
+	commit     uint64
+	compacting chan struct{}  // closed when the compaction that goes on ends
+	reading    map[uint64]int // readers by the commit that they look at
+	last       map[string]uint64
+	queues     map[string]*published
+	counters   map[string]int64
 
 	alarmMu sync.Mutex
 	alarms  []Alarm
@@ -149,6 +150,11 @@ const closePatience = 3 * time.Second
 // cannot write: then the process ends without it, and the next Open reads the
 // write-ahead log.
 func (s *Store) closeBadger() error {
+	if !s.compacted(closePatience) {
+		// It is left as a kill would leave it, and reads its log at the next start.
+		s.o.Log.Warn("a compaction goes on: the store is not closed in order")
+		return nil
+	}
 	if !s.hasFailed() {
 		return s.db.Close()
 	}

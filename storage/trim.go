@@ -1,6 +1,11 @@
 package storage
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"nhip/storage/diskguard"
+)
 
 // MaxTrim is how many entries one call of Trim removes at most.
 const MaxTrim = 500
@@ -48,4 +53,53 @@ func (c *committer) trim(g *group, o *op) {
 		}
 	}
 	ch.join(o.seq, o.to)
+}
+
+// Compact gives the space of what was trimmed and removed back: Badger else keeps
+// it until a compaction of its own comes by. It writes about as much as the store
+// holds without the spool; one at a time runs, and a second call returns at once.
+// ErrDiskFull: there is no room to work in.
+func (s *Store) Compact() error {
+	if err := s.Room(diskguard.Images); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.compacting != nil || s.o.ReadOnly {
+		s.mu.Unlock()
+		return nil
+	}
+	done := make(chan struct{})
+	s.compacting = done
+	s.mu.Unlock()
+	s.life.RLock()
+	closed := s.closed
+	s.life.RUnlock()
+	var err error
+	if !closed {
+		err = s.db.Flatten(1)
+	}
+	s.mu.Lock()
+	s.compacting = nil
+	s.mu.Unlock()
+	close(done)
+	if err != nil {
+		return fmt.Errorf("storage: compact: %s", reason(err))
+	}
+	return nil
+}
+
+// compacted waits for a compaction that goes on, for a while.
+func (s *Store) compacted(patience time.Duration) bool {
+	s.mu.Lock()
+	done := s.compacting
+	s.mu.Unlock()
+	if done == nil {
+		return true
+	}
+	select {
+	case <-done:
+		return true
+	case <-time.After(patience):
+		return false
+	}
 }
