@@ -133,7 +133,7 @@ func portReason(s port.State, a port.Address) reason.Reason {
 
 // mllp serves a device that speaks HL7. Who it is follows from the port.
 func (d device) mllp(ctx context.Context, c port.Conn) error {
-	return mllp.Serve(ctx, c, mllp.ServeOptions{
+	return d.g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
 		MaxFrame: int(d.g.cfg.HL7.MaxMessage),
 		Log:      d.g.log.With(d.kind, d.name),
 		TooLong:  d.g.tooLong,
@@ -141,7 +141,15 @@ func (d device) mllp(ctx context.Context, c port.Conn) error {
 			m, err := hl7.Parse(frame)
 			return d.g.hl7Message(ctx, d, true, c.Peer(), m, err)
 		},
-	})
+	}))
+}
+
+// foreign counts a connection that was closed because it brought no HL7.
+func (g *Gateway) foreign(err error) error {
+	if errors.Is(err, mllp.ErrNotHL7) || errors.Is(err, mllp.ErrForeign) || errors.Is(err, mllp.ErrJunk) {
+		g.strangers.count()
+	}
+	return err
 }
 
 // judge is lis.Judge, and for a monitor whether the message is for its bed.
@@ -157,6 +165,20 @@ func (d device) judge(m *hl7.Message, isDevice bool, peer string) lis.Verdict {
 	d.g.strangers.refused(config.Stranger{Kind: d.kind, Device: d.name, Address: host(peer), Location: location}, reason.New(reason.SendHL7))
 	return lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{
 		Location: "PV1-3", Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: "this connection is for one bed, and the message is for another one"}}}
+}
+
+// refusedAs is a refusal in words for the log. The answer quotes the field and
+// the log does not: where the fields of a message have slipped it may be a name.
+func refusedAs(e hl7.Error) string {
+	switch e.Code {
+	case hl7.ErrorType:
+		return "message type not supported (200)"
+	case hl7.ErrorEvent:
+		return "event not supported (201)"
+	case hl7.ErrorVersion:
+		return "version not supported (203)"
+	}
+	return e.Text
 }
 
 // hl7Message stores one message of a link, as hl7.Parse has it, and says what it
@@ -181,7 +203,7 @@ func (g *Gateway) hl7Message(ctx context.Context, d device, isDevice bool, peer 
 	answer := mllp.Join(lis.Answers(m, v, g.ackID.next, g.now()))
 	switch v.Code {
 	case hl7.ApplicationReject:
-		g.log.Warn("message refused", "connection", d.name, "reason", v.Errors[0].Text)
+		g.log.Warn("message refused", "connection", d.name, "field", v.Errors[0].Location, "reason", refusedAs(v.Errors[0]))
 		g.strangers.count()
 		return answer, nil
 	case hl7.ApplicationError:

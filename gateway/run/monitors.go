@@ -83,7 +83,7 @@ func (g *Gateway) line(ctx context.Context, m config.Monitor, peer string, l mon
 // liveMLLP serves a monitor whose readings are for displays: answered, and not
 // stored.
 func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, d device, c port.Conn) error {
-	return mllp.Serve(ctx, c, mllp.ServeOptions{
+	return g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
 		MaxFrame: int(g.cfg.HL7.MaxMessage), Log: g.log.With("monitor", m.Name), TooLong: g.tooLong,
 		Handler: func(_ context.Context, frame []byte) ([]byte, error) {
 			msg, err := hl7.Parse(frame)
@@ -107,7 +107,7 @@ func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, d device, c po
 			}
 			return mllp.Join(lis.Answers(msg, v, g.ackID.next, g.now())), nil
 		},
-	})
+	}))
 }
 
 // monitorConnection says how what a monitor sent is read and sent on.

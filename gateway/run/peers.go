@@ -115,7 +115,7 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 		}
 	}()
 	// The reason is in the log.
-	_ = mllp.Serve(ctx, c, mllp.ServeOptions{
+	_ = l.g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
 		MaxFrame: int(l.g.cfg.HL7.MaxMessage),
 		Log:      l.g.log.With("peer", address.String()),
 		TooLong:  l.g.tooLong,
@@ -134,7 +134,7 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 			}
 			return l.g.hl7Message(ctx, device{g: l.g, name: peer.Name, kind: interpret.Peer}, false, c.RemoteAddr().String(), m, bad)
 		},
-	})
+	}))
 }
 
 // known are the peers that may come from an address.
