@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"nhip/gateway/alert"
 	"nhip/gateway/config"
 	"nhip/gateway/record"
 )
@@ -27,7 +28,12 @@ type statusView struct {
 	Counts      countsView       `json:"counts"`
 	Disk        diskView         `json:"disk"`
 	Alarms      []alarmView      `json:"alarms"`
+	Alerts      []alertView      `json:"alerts"`
+	Changes     []changeView     `json:"alert_changes"`
 	Strangers   []strangerView   `json:"strangers"`
+
+	gauges []alert.Gauge
+	raised map[alert.Code]int64
 }
 
 type siteView struct {
@@ -117,7 +123,7 @@ type diskView struct {
 	Total        uint64     `json:"total_bytes"`
 	State        string     `json:"state"`
 	Words        string     `json:"words"`
-	Since        *time.Time `json:"since"`
+	Since        *time.Time `json:"since,omitempty"`
 	ImagesBelow  uint64     `json:"images_refused_below_bytes"`
 	ResultsBelow uint64     `json:"results_refused_below_bytes"`
 	Tone         tone       `json:"-"`
@@ -127,6 +133,21 @@ type alarmView struct {
 	What  string     `json:"what"`
 	Where string     `json:"where"`
 	At    *time.Time `json:"at"`
+}
+
+// An alertView is what is raised now.
+type alertView struct {
+	Code    string     `json:"code"`
+	Words   string     `json:"words"`
+	Subject string     `json:"subject"`
+	Since   *time.Time `json:"since"`
+}
+
+// A changeView is one alert that was raised or cleared.
+type changeView struct {
+	alertView
+	At      *time.Time `json:"at"`
+	Cleared bool       `json:"cleared"`
 }
 
 type strangerView struct {
@@ -243,8 +264,18 @@ func (v viewer) status(s Status, unhealthy []Words) statusView {
 		Counts:      v.counts(s.Counts),
 		Disk:        v.disk(s.Disk),
 		Alarms:      each(s.Alarms, func(a Alarm) alarmView { return alarmView{a.What, a.Where, v.at(a.At)} }),
-		Strangers:   each(s.Strangers, v.stranger),
+		Alerts:      each(s.Alerts.Active, v.alert),
+		Changes: each(s.Alerts.Recent, func(c alert.Change) changeView {
+			return changeView{v.alert(c.Alert), v.at(c.At), c.Cleared}
+		}),
+		Strangers: each(s.Strangers, v.stranger),
+
+		gauges: s.Alerts.Looked, raised: s.Alerts.Raised,
 	}
+}
+
+func (v viewer) alert(a alert.Alert) alertView {
+	return alertView{string(a.Code), a.In(v.lang), a.Subject, v.at(a.Since)}
 }
 
 func (v viewer) disk(d Disk) diskView {
