@@ -68,6 +68,70 @@ func TestMLLPSendIsAnsweredAndPassesThroughByteForByte(t *testing.T) {
 	})
 }
 
+// What a system sends arrives as it was sent, whatever its line ends are; one
+// byte in each packet too.
+func TestMessagesPassThroughWithTheirOwnLineEnds(t *testing.T) {
+	t.Parallel()
+	lis := newLIS(t)
+	s := newSite(t, his+lis.block())
+	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
+	for name, change := range map[string]*strings.Replacer{
+		"LF":   strings.NewReplacer("\r", "\n"),
+		"CRLF": strings.NewReplacer("\r", "\r\n"),
+		"BOM":  strings.NewReplacer("MSH|", "\xef\xbb\xbfMSH|"),
+		"NUL":  strings.NewReplacer("mmol/L", "mm\x00ol/L"),
+		"Z":    strings.NewReplacer("OBX|1", "ZAB|~~|\\Z77\\|\\\rOBX|1"),
+	} {
+		message := change.Replace(oru("ENDS-" + name))
+		for _, b := range []byte("\x0b" + message + "\x1c\r") {
+			p.Write([]byte{b})
+		}
+		if a := p.answer(t); field(a, "MSA-1") != "AA" || field(a, "MSA-2") != "ENDS-"+name {
+			t.Errorf("%s: answered %q", name, a)
+			continue
+		}
+		eventually(t, name+" is at the destination", func() bool { return len(lis.of("ENDS-"+name)) == 1 })
+		if got := lis.of("ENDS-" + name)[0]; got != message {
+			t.Errorf("%s: it arrived as\n%q\nsent was\n%q", name, got, message)
+		}
+	}
+}
+
+// TestARepeatAfterACutLineIsCountedAndAResendIsDelivered: our last ACK was lost
+// with the line, so the analyser sends the message again; after EOT the same
+// message is the operator's wish.
+func TestARepeatAfterACutLineIsCountedAndAResendIsDelivered(t *testing.T) {
+	t.Parallel()
+	lis := newLIS(t)
+	s := newSite(t, analyserBlock("astm-1", "generic-astm", "tcp-listen://127.0.0.1:0", "")+lis.block())
+	address := s.status().Listen.Analyser["astm-1"]
+	l := begin(t, address)
+	l.want(t, astmFrame(1, records("REP-1")), ack)
+	l.Close() // without EOT
+	eventually(t, "the result is at the LIS", func() bool { return len(lis.of("REP-1")) == 1 })
+
+	s.stop() // the gateway too was away
+	s.start()
+	address = s.status().Listen.Analyser["astm-1"]
+	begin(t, address).rest(t, records("REP-1"))
+	eventually(t, "the repeat is counted", func() bool { return s.status().Counts.Kinds["duplicate"] == 1 })
+	if n := len(lis.of("REP-1")); n != 1 {
+		t.Errorf("the repeat was delivered: %d messages", n)
+	}
+
+	eventually(t, "the session ends", func() bool { // EOT is not answered
+		begin(t, address).rest(t, records("REP-1"))
+		return len(lis.of("REP-1")) >= 2
+	})
+	got := lis.of("REP-1")
+	if field(got[0], "MSH-10") == field(got[1], "MSH-10") {
+		t.Error("the resend has the control ID of the first")
+	}
+	if r := s.results("REP-1"); len(r) < 2 || r[0]["resent"] != true {
+		t.Errorf("the resend is not marked: %v", r)
+	}
+}
+
 func TestAnAnalyserThatSpeaksHL7LeavesAsORU(t *testing.T) {
 	need(t, "mllp_send")
 	t.Parallel()

@@ -330,7 +330,8 @@ func (l *systemLIS) serve(c net.Conn) {
 		l.mu.Lock()
 		l.got = append(l.got, m)
 		l.mu.Unlock()
-		f := strings.Split(strings.SplitN(m, "\r", 2)[0], m[3:4])
+		header := strings.TrimPrefix(m, "\ufeff")
+		f := strings.Split(header[:strings.IndexAny(header, "\r\n")], header[3:4])
 		answer := "MSH|^~\\&|LIS||NHIP||20260114081500||ACK^R01^ACK|A1|P|2.5.1\rMSA|AA|" + f[9] + "\r"
 		if _, err := c.Write([]byte("\x0b" + answer + "\x1c\r")); err != nil {
 			return

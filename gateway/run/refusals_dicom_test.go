@@ -167,6 +167,7 @@ func TestRefusalsOfDICOM(t *testing.T) {
 		rejected(t, "127.0.0.1", "NHIP", "CTFAR", 1, 1, 3)
 		s.listed("dicom", "127.0.0.1", `ae_title = "CTFAR"`)
 		associated(t, "127.0.0.77", address, "CTFAR").Close()
+		eventually(t, "the refusals are counted", func() bool { return s.status().Counts.Refused >= 3 })
 	})
 	each("too many", func(t *testing.T, mark int) {
 		var open []net.Conn
