@@ -346,8 +346,9 @@ func (w *Worker) Queued(ctx context.Context, limit int) ([]QueuedItem, error) {
 	return list, nil
 }
 
-// Opened is closed when what was queued at the start is in the lane.
-func (w *Worker) Opened() <-chan struct{} {
-	w.open()
-	return w.caughtUp
+// Depth is how many items there are, as far as the lane is filled.
+func (w *Worker) Depth() int {
+	w.lock()
+	defer w.mu.Unlock()
+	return w.lane.Len()
 }

@@ -128,6 +128,7 @@ func (g *Gateway) assemble() error {
 	g.startMonitors()
 	g.startHL7()
 	g.startDICOM()
+	g.desk().register(g.acts)
 	g.startControl()
 	g.startConsole()
 	return nil
