@@ -36,6 +36,7 @@ const (
 	exitBad        = 1
 	exitUnreadable = 2
 	exitStore      = 3 // a commit or fsync failed: start me again
+	exitFull       = 4 // the disk is too full to open the store: make room first
 )
 
 var cli struct {
@@ -80,8 +81,11 @@ func (c *runCommand) Run() (int, error) {
 	defer stop()
 	g, err := run.Start(ctx, cfg, run.Options{Version: version, Log: log})
 	if err != nil {
-		if errors.Is(err, storage.ErrFailed) {
+		switch {
+		case errors.Is(err, storage.ErrFailed):
 			return exitStore, err
+		case errors.Is(err, storage.ErrDiskFull):
+			return exitFull, err
 		}
 		return exitBad, err
 	}

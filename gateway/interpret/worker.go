@@ -68,6 +68,12 @@ func (w *Worker) Run(ctx context.Context) error {
 				return ctx.Err()
 			}
 			n, err := w.some(ctx, r, items)
+			if errors.Is(err, storage.ErrDiskFull) {
+				if err := waitForRoom(ctx); err != nil {
+					return err
+				}
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("interpret: %w", err)
 			}
@@ -87,6 +93,17 @@ func (w *Worker) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(gather):
 		}
+	}
+}
+
+// waitForRoom waits a moment for room on the disk: a rendered message was too
+// large for the journal, and the spool took nothing.
+func waitForRoom(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Second):
+		return nil
 	}
 }
 
@@ -119,6 +136,7 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 			w.Heard(e.Connection, e.At, o.deviceTime)
 		}
 		if err := o.apply(b, sums, item, e, now, w.Intake); err != nil {
+			r.series.s = before
 			return 0, err
 		}
 		for _, h := range o.held {
