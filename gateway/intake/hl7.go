@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"nhip/hl7"
 	"nhip/storage"
 )
 
@@ -45,3 +46,25 @@ func (in *Intake) HL7(ctx context.Context, connection, peer, controlID string, f
 }
 
 func answerKey(connection, of string) string { return "hl7-answer/" + connection + "/" + of }
+
+// Answer is what the sender of an HL7 message was answered; nil where that is
+// not kept.
+func Answer(s *storage.Store, e Entry) ([]byte, error) {
+	of := e.Attrs["of"]
+	if e.Fate == Received {
+		body, err := Body(s, e)
+		if err != nil {
+			return nil, err
+		}
+		m, _ := hl7.Parse(body)
+		if m == nil {
+			return nil, nil
+		}
+		of = digest([]byte(m.ControlID()), body)
+	}
+	b, ok, err := s.Get(answerKey(e.Connection, of))
+	if !ok {
+		return nil, err
+	}
+	return b, err
+}

@@ -72,9 +72,12 @@ func DecodeHeldTicket(b []byte) (HeldTicket, error) {
 
 // An Intake stores what the shells of the drivers receive.
 type Intake struct {
+	// Now is the clock, which people and NTP set: its times are noted and decide
+	// nothing.
+	Now func() time.Time
+
 	store *storage.Store
 	log   *slog.Logger
-	now   func() time.Time
 
 	mu    sync.Mutex
 	links map[string]*link
@@ -83,7 +86,7 @@ type Intake struct {
 
 // New returns an Intake over a store.
 func New(s *storage.Store, log *slog.Logger) *Intake {
-	return &Intake{store: s, log: log, now: time.Now, links: map[string]*link{}, clock: map[string]time.Time{}}
+	return &Intake{store: s, log: log, Now: time.Now, links: map[string]*link{}, clock: map[string]time.Time{}}
 }
 
 // A link is what intake remembers of one connection of the configuration.
@@ -110,7 +113,7 @@ func (in *Intake) entry(kind Kind, connection, peer string, body []byte) (Entry,
 	if err := in.store.Room(diskguard.Results); err != nil {
 		return Entry{}, err
 	}
-	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.now().UTC(), Body: body}
+	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.Now().UTC(), Body: body}
 	e.Seal()
 	var err error
 	if e.ClockBack, err = in.Clock(Channel(connection), e.At); err != nil {

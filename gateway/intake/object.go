@@ -36,7 +36,7 @@ const (
 // other bytes under the same UID are held, and both are kept.
 func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool.Ref, attrs map[string]string) (ObjectOutcome, error) {
 	e := Entry{
-		Kind: KindDICOM, Fate: Received, Connection: connection, Peer: peer, At: in.now().UTC(),
+		Kind: KindDICOM, Fate: Received, Connection: connection, Peer: peer, At: in.Now().UTC(),
 		SHA256: hex.EncodeToString(ref.SHA256[:]), Length: ref.Length, Attrs: attrs, Spool: &ref,
 	}
 	var err error

@@ -29,6 +29,8 @@ type Worker struct {
 	// Heard tells the time that a message has by its device's clock, and by ours
 	// when it was received. It may be nil.
 	Heard func(connection string, received, device time.Time)
+	// Now is the clock, time.Now where it is nil.
+	Now func() time.Time
 }
 
 // gather is how long the worker waits for more after it was woken: every commit of
@@ -53,6 +55,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	series, err := NewSeries(w.Site.ID, stored)
 	if err != nil {
 		return err
+	}
+	if w.Now == nil {
+		w.Now = time.Now
 	}
 	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series}
 	queued := w.Store.Wait(intake.Interpret)
@@ -114,7 +119,7 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 	before := r.series.s
 	var changes, bytes, done int
 	for _, item := range items {
-		now := time.Now()
+		now := w.Now()
 		saved := r.series.s
 		e, o := w.one(r, item, now)
 		c, n := o.size()

@@ -1,0 +1,302 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nhip/drivers/astm/e1381"
+	"nhip/drivers/profile"
+	"nhip/gateway/delivery"
+	"nhip/gateway/intake"
+	"nhip/gateway/interpret"
+	"nhip/gateway/reason"
+	"nhip/gateway/route"
+	"nhip/storage"
+)
+
+var vn = time.FixedZone("", 7*3600)
+
+// A rig is a gateway without its listeners, whose clock is the test's.
+type rig struct {
+	*Journal
+	t     *testing.T
+	in    *intake.Intake
+	work  *interpret.Worker
+	clock time.Time
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	s, err := storage.Open(t.Context(), storage.Options{Dir: t.TempDir(), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	profiles, err := profile.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Journal: &Journal{Store: s}, t: t, in: intake.New(s, quiet), clock: time.Date(2026, 1, 14, 8, 0, 0, 0, vn)}
+	r.in.Now = func() time.Time { return r.clock }
+	lis := []route.Destination{{Name: "lis", Kind: route.HL7}}
+	analyser := func(name string) interpret.Connection {
+		return interpret.Connection{Name: name, Kind: interpret.Analyser, Zone: vn, Profile: profiles["generic-astm"]}
+	}
+	r.work = &interpret.Worker{
+		Store: s, Intake: r.in, Site: interpret.Site{ID: "bv-test"}, Log: quiet, Now: func() time.Time { return r.clock },
+		Connections: map[string]interpret.Connection{
+			"a-1": analyser("a-1"), "a-2": analyser("a-2"), "new": analyser("new"),
+			"his":  {Name: "his", Kind: interpret.Peer, Zone: vn},
+			"ct-1": {Name: "ct-1", Kind: interpret.Modality, Zone: vn},
+		},
+		Routes: route.Table{"a-1": {To: lis}, "a-2": {To: lis}, "new": {Trial: true, To: lis}, "his": {To: lis}, "ct-1": {To: []route.Destination{{Name: "pacs", Kind: route.DICOM}}}},
+	}
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) astm(connection, specimen, patient string, at time.Time) {
+	r.t.Helper()
+	m := fmt.Sprintf("H|\\^&|||X^1|||||||P|LIS2-A2|%s\rP|1||%s\rO|1|%s||^^^GLU|R\rR|1|^^^GLU|5.1|mmol/L||N||F||||20260114081500\rL|1|N\r", at.In(vn).Format("20060102150405"), patient, specimen)
+	a := r.in.ASTM(connection, "10.0.0.1:4000")
+	r.must(a.Store(r.t.Context(), []e1381.Message{{Records: []byte(m)}}))
+	r.must(a.Ended(r.t.Context()))
+}
+
+func (r *rig) hl7(id, patient, order, specimen string) []byte {
+	r.t.Helper()
+	m := []byte(fmt.Sprintf("MSH|^~\\&|HIS|BV|||%s||OML^O21|%s|P|2.5.1\rPID|1||%s^^^BV~CC%s^^^ID||SECRET^NAME\rORC|NW|%s\rOBR|1|%s||GLU^^L||||||||||||||ACC%s\rSPM|1|%s&X\r",
+		r.clock.Format("20060102150405-0700"), id, patient, patient, order, order, order, specimen))
+	_, err := r.in.HL7(r.t.Context(), "his", "10.0.0.2:5", id, m, map[string]string{"type": "OML^O21"}, []byte("MSH|^~\\&|\rMSA|AA|"+id+"\r"))
+	r.must(err)
+	return m
+}
+
+func (r *rig) object(uid, accession, patient, body string) {
+	r.t.Helper()
+	w, err := r.Store.Spool().Create()
+	r.must(err)
+	io.WriteString(w, body)
+	ref, err := w.Commit()
+	r.must(err)
+	_, err = r.in.Object(r.t.Context(), "ct-1", "10.0.0.3:1", ref, map[string]string{intake.AttrSOPInstance: uid, intake.AttrAccession: accession, intake.AttrPatient: patient})
+	r.must(err)
+}
+
+// interpret works until the queue is empty.
+func (r *rig) interpret() {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- r.work.Run(ctx) }()
+	for r.Store.Depth(intake.Interpret) > 0 {
+		select {
+		case err := <-ended:
+			r.t.Fatal(err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	<-ended
+}
+
+// settle ends deliveries to a destination: f says how for each item.
+func (r *rig) settle(destination string, f func(i int, t delivery.Ticket) delivery.State) {
+	r.t.Helper()
+	items, err := r.Store.Items(delivery.Queue(destination), 0, 0)
+	r.must(err)
+	for i, it := range items {
+		b := new(storage.Batch)
+		ticket, err := delivery.DecodeTicket(it.Value)
+		r.must(err)
+		switch f(i, ticket) {
+		case delivery.Delivered:
+			b.Remove(it.Queue, it.Seq)
+			b.Put(delivery.DeliveredKey(destination, ticket.Mark), []byte(r.clock.UTC().Format(time.RFC3339)))
+		case delivery.Held:
+			d := delivery.New(r.clock)
+			d.State, d.Reason = delivery.Held, reason.New(reason.Answered, "AE")
+			b.SetState(it.Queue, it.Seq, d.Encode())
+		default:
+			continue
+		}
+		_, err = r.Store.Commit(r.t.Context(), b)
+		r.must(err)
+	}
+}
+
+func (r *rig) search(q Query) []string {
+	r.t.Helper()
+	p, err := r.Search(r.t.Context(), q)
+	r.must(err)
+	var refs []string
+	for _, e := range p.Entries {
+		refs = append(refs, e.Ref)
+	}
+	return refs
+}
+
+// Whatever is asked, the answer is what a list kept beside says.
+func TestSearchFindsWhatCameAndNothingElse(t *testing.T) {
+	r := newRig(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	type fact struct {
+		ref, connection, specimen, patient, order, accession string
+		at                                                   time.Time
+		state                                                State
+	}
+	var truth []fact
+	seq := map[string]int{}
+	next := func(connection string) string {
+		seq[connection]++
+		return fmt.Sprintf("in/%s/%d", connection, seq[connection])
+	}
+	// Cut, odd and similar identifiers.
+	specimens := []string{"27", "027", "2601140027", "2601140027 1", "Mẫu-7", strings.Repeat("9", 60), "a/b", "%", "27^"}
+	sent := func(s string) string { return strings.NewReplacer("^", "&S&").Replace(s) }
+	for i := range 300 {
+		r.clock = r.clock.Add(time.Duration(rng.IntN(90)) * time.Second)
+		patient := fmt.Sprintf("BN%03d", rng.IntN(12))
+		switch rng.IntN(5) {
+		case 0, 1, 2:
+			c := []string{"a-1", "a-2", "new"}[rng.IntN(3)]
+			s := specimens[rng.IntN(len(specimens)-1)]
+			r.astm(c, sent(s), patient, r.clock.Add(-time.Hour))
+			f := fact{ref: next(c), connection: c, specimen: s, patient: patient, at: r.clock, state: Queued}
+			if c == "new" {
+				f.state = Trial
+			}
+			truth = append(truth, f)
+		case 3:
+			order := fmt.Sprintf("YL%d", i)
+			r.hl7(fmt.Sprintf("M%d", i), patient, order, "S"+order)
+			truth = append(truth, fact{ref: next("his"), connection: "his", patient: patient, order: order, specimen: "S" + order, accession: "ACC" + order, at: r.clock, state: Queued})
+		case 4:
+			r.object(fmt.Sprintf("1.2.%d", i), fmt.Sprintf("CT%d", i%3), patient, fmt.Sprint("pixels", i))
+			truth = append(truth, fact{ref: next("ct-1"), connection: "ct-1", patient: patient, accession: fmt.Sprintf("CT%d", i%3), at: r.clock, state: Queued})
+		}
+	}
+	// One repeat, one incomplete, one conflict.
+	r.clock = r.clock.Add(time.Minute)
+	a := r.in.ASTM("a-1", "p")
+	m := []e1381.Message{{Records: []byte("H|\\^&\rP|1||BN777\rO|1|R1||^^^GLU\rR|1|^^^GLU|1\rL|1|N\r")}}
+	r.must(a.Store(t.Context(), m))
+	r.must(a.Store(t.Context(), m))
+	truth = append(truth, fact{ref: next("a-1"), connection: "a-1", specimen: "R1", patient: "BN777", at: r.clock, state: Queued}, fact{ref: next("a-1"), connection: "a-1", at: r.clock, state: Repeat})
+	r.must(a.Incomplete(t.Context(), e1381.Message{Records: []byte("H|\\^&\rP|1\r")}, "line cut"))
+	truth = append(truth, fact{ref: next("a-1"), connection: "a-1", at: r.clock, state: Incomplete})
+	r.object("1.9", "CT9", "BN900", "first")
+	truth = append(truth, fact{ref: next("ct-1"), connection: "ct-1", accession: "CT9", patient: "BN900", at: r.clock, state: Queued})
+	r.object("1.9", "CT9", "BN901", "other bytes")
+	truth = append(truth, fact{ref: next("ct-1"), connection: "ct-1", accession: "CT9", patient: "BN901", at: r.clock, state: Conflict})
+	r.interpret()
+	ends := map[string]State{}
+	r.settle("lis", func(i int, ticket delivery.Ticket) delivery.State {
+		switch i % 7 {
+		case 0:
+			ends[ticket.Mark] = Held
+			return delivery.Held
+		case 1, 2, 3, 4:
+			ends[ticket.Mark] = Delivered
+			return delivery.Delivered
+		}
+		return delivery.Waiting
+	})
+	// What was made of which is read by another way than Search does.
+	for i := range truth {
+		ref, err := storage.ParseRef(truth[i].ref)
+		r.must(err)
+		if f, ok, _ := interpret.ReadFate(r.Store, ref); ok {
+			for _, s := range f.Sent {
+				if e, ok := ends[s.Mark]; ok {
+					truth[i].state = e
+				}
+			}
+		}
+	}
+	expect := func(name string, q Query, is func(fact) bool) {
+		t.Helper()
+		var want []string
+		for _, f := range truth {
+			if is(f) {
+				want = append(want, f.ref)
+			}
+		}
+		q.Limit = MaxLimit
+		got := r.search(q)
+		if len(want) == 0 {
+			t.Errorf("%s: the test asks for nothing", name)
+		}
+		slices.Sort(want)
+		sorted := slices.Clone(got)
+		slices.Sort(sorted)
+		if !slices.Equal(sorted, want) {
+			t.Errorf("%s: %d found, %d are there\n%v\n%v", name, len(got), len(want), sorted, want)
+		}
+	}
+	for _, s := range specimens[:len(specimens)-1] {
+		expect("specimen "+s, Query{Specimen: " " + s + " "}, func(f fact) bool { return f.specimen == s })
+	}
+	for _, p := range []string{"BN003", "BN011", "BN901"} {
+		expect("patient "+p, Query{Patient: p}, func(f fact) bool { return f.patient == p })
+		expect("patient and from", Query{Patient: p, From: truth[20].at}, func(f fact) bool { return f.patient == p && !f.at.Before(truth[20].at) })
+	}
+	expect("second PID-3", Query{Patient: "CCBN001"}, func(f fact) bool { return f.patient == "BN001" && f.connection == "his" })
+	expect("accession", Query{Accession: "CT1"}, func(f fact) bool { return f.accession == "CT1" })
+	expect("conflict by accession", Query{Accession: "CT9"}, func(f fact) bool { return f.accession == "CT9" })
+	expect("all of a modality", Query{Connection: "ct-1"}, func(f fact) bool { return f.connection == "ct-1" })
+	for _, f := range truth {
+		if f.order != "" {
+			expect("order", Query{Order: f.order}, func(g fact) bool { return g.order == f.order })
+			expect("OBR-18", Query{Accession: "ACC" + f.order}, func(g fact) bool { return g.order == f.order })
+		}
+	}
+	for _, s := range []State{Queued, Held, Delivered, Trial, Repeat, Incomplete, Conflict} {
+		expect("state "+string(s), Query{State: s}, func(f fact) bool {
+			return f.state == s || s == Held && (f.state == Incomplete || f.state == Conflict)
+		})
+		if s == Queued || s == Held {
+			expect("state and patient", Query{State: s, Patient: "BN003"}, func(f fact) bool { return f.state == s && f.patient == "BN003" })
+		}
+	}
+	expect("held of a device", Query{State: Held, Connection: "a-1"}, func(f fact) bool {
+		return f.connection == "a-1" && (f.state == Held || f.state == Incomplete)
+	})
+	from, to := truth[70].at, truth[200].at
+	expect("time", Query{From: from, To: to}, func(f fact) bool { return !f.at.Before(from) && f.at.Before(to) })
+	expect("time and device", Query{From: from, To: to, Connection: "a-2"}, func(f fact) bool { return f.connection == "a-2" && !f.at.Before(from) && f.at.Before(to) })
+	if got := r.search(Query{Specimen: "2601140027x"}); len(got) != 0 {
+		t.Error("found what nobody sent:", got)
+	}
+
+	// Newest first, and page by page the same.
+	all := r.search(Query{Limit: MaxLimit})
+	if len(all) != len(truth) {
+		t.Errorf("%d of %d", len(all), len(truth))
+	}
+	for q, pages := (Query{Limit: 37}), 0; ; pages++ {
+		p, err := r.Search(t.Context(), q)
+		r.must(err)
+		if !slices.IsSortedFunc(p.Entries, func(a, b Entry) int { return b.Received.Compare(a.Received) }) {
+			t.Error("not the newest first")
+		}
+		if q.To = p.Older; q.To.IsZero() || pages > 20 {
+			break
+		}
+	}
+}
