@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,7 +76,7 @@ type result struct {
 type View struct {
 	Active  []Alert        // the newest first
 	Recent  []Change       // the newest first
-	Looked  map[Gauge]bool // every reading, and whether it is raised
+	Looked  []Gauge        // every reading
 	Raised  map[Code]int64 // since the start
 	Waiting int            // notices that are not told yet
 }
@@ -84,6 +85,7 @@ type View struct {
 type Gauge struct {
 	Code    Code
 	Subject string
+	Raised  bool
 }
 
 // View is what the last look found; empty before the first.
@@ -202,13 +204,10 @@ func (k *Keeper) channelReadings() []Reading {
 func (k *Keeper) show(readings []Reading) {
 	v := &View{
 		Active: sorted(k.state.Active), Recent: slices.Clone(k.state.Recent), Waiting: len(k.state.Outbox),
-		Looked: map[Gauge]bool{}, Raised: map[Code]int64{},
+		Raised: maps.Clone(k.raised),
 	}
 	for _, r := range readings {
-		v.Looked[Gauge(r.name())] = k.state.find(r.name()) >= 0
-	}
-	for c, n := range k.raised {
-		v.Raised[c] = n
+		v.Looked = append(v.Looked, Gauge{r.Code, r.Subject, k.state.find(r.name()) >= 0})
 	}
 	k.view.Store(v)
 }

@@ -142,7 +142,7 @@ func TestRaisedIsNotToldAgainAfterARestart(t *testing.T) {
 		k := keeper(m, w, c)
 		stop := run(k)
 		time.Sleep(time.Minute)
-		if c.heard() != "raised xn-1" || len(k.View().Active) != 1 || k.View().Raised[Silent] != 1 || !k.View().Looked[Gauge{Silent, "xn-1"}] {
+		if c.heard() != "raised xn-1" || len(k.View().Active) != 1 || k.View().Raised[Silent] != 1 || k.View().Looked[0] != (Gauge{Silent, "xn-1", true}) {
 			t.Fatal(c.heard(), k.View())
 		}
 		if m.puts != 2 { // raised, told

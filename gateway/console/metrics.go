@@ -49,6 +49,8 @@ var (
 	descFree       = desc("disk_free_bytes", "Free on the file system of the data.")
 	descTotal      = desc("disk_total_bytes", "Size of the file system of the data.")
 	descAlarms     = desc("store_alarms", "Alarms of the store.")
+	descAlert      = desc("alert", "1 while the alert is raised.", "code", "subject")
+	descRaised     = desc("alerts_raised_total", "Alerts raised since the start.", "code")
 	descStrangers  = desc("strangers", "Peers that were refused because nobody named them.")
 )
 
@@ -89,6 +91,12 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descFree, float64(v.Disk.Free))
 	gauge(descTotal, float64(v.Disk.Total))
 	gauge(descAlarms, float64(len(v.Alarms)))
+	for _, a := range v.gauges {
+		gauge(descAlert, number01(a.Raised), string(a.Code), a.Subject)
+	}
+	for code, n := range v.raised {
+		count(descRaised, float64(n), string(code))
+	}
 	gauge(descStrangers, float64(len(v.Strangers)))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"nhip/gateway/alert"
 	"nhip/gateway/config"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
@@ -51,6 +52,7 @@ type Status struct {
 	Counts           Counts
 	Disk             Disk
 	Alarms           []Alarm
+	Alerts           alert.View
 	Strangers        []Stranger
 }
 

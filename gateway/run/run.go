@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nhip/drivers/profile"
+	"nhip/gateway/alert"
 	"nhip/gateway/config"
 	"nhip/gateway/control"
 	"nhip/gateway/delivery"
@@ -53,6 +54,7 @@ type Gateway struct {
 	strangers  *strangers
 	states     *states
 	vitals     *vitalsOut
+	alerts     *alert.Keeper
 	ackID      idSource
 
 	ctx    context.Context
@@ -130,6 +132,7 @@ func (g *Gateway) assemble() error {
 	g.startDICOM()
 	g.desk().register(g.acts)
 	g.startControl()
+	g.startAlerts()
 	g.startConsole()
 	return nil
 }

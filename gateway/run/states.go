@@ -124,3 +124,17 @@ func (s *states) problems() map[string]reason.Reason {
 	defer s.mu.Unlock()
 	return maps.Clone(s.closed)
 }
+
+// listeners are all of them, open or not.
+func (s *states) listeners() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := map[string]bool{}
+	for n := range s.listen {
+		names[n] = true
+	}
+	for n := range s.closed {
+		names[n] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}

@@ -76,6 +76,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 	for _, a := range g.store.Alarms() {
 		st.Alarms = append(st.Alarms, console.Alarm{What: a.What, Where: a.Where, At: a.At})
 	}
+	st.Alerts = g.alerts.View()
 	for _, r := range g.strangers.list() {
 		st.Strangers = append(st.Strangers, console.Stranger{Stranger: r.Stranger, Wanted: r.Wanted, Count: r.Count, Last: r.Last})
 	}

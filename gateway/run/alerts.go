@@ -1,0 +1,187 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"nhip/gateway/alert"
+	"nhip/gateway/delivery"
+	"nhip/gateway/intake"
+	"nhip/storage"
+	"nhip/storage/diskguard"
+)
+
+// startAlerts starts what watches the gateway itself.
+func (g *Gateway) startAlerts() {
+	site := alert.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name}
+	var channels []alert.Channel
+	for i, w := range g.cfg.Webhooks {
+		channels = append(channels, alert.NewWebhook(alert.Webhook{
+			Label: fmt.Sprintf("webhook-%d", i+1), URL: w.URL, TokenFile: w.TokenFile, Site: site,
+		}))
+	}
+	if m := g.cfg.SMTP; m.Host != "" {
+		channels = append(channels, &alert.Mail{
+			Host: m.Host, Port: m.Port, From: m.From, To: m.To, Username: m.Username, PasswordFile: m.PasswordFile,
+			StartTLS: m.StartTLS, Site: site, Zone: g.cfg.Site.TimeZone,
+		})
+	}
+	g.alerts = &alert.Keeper{
+		Site: g.cfg.Site.ID, Store: smallStates{g.store}, Read: g.readings, Channels: channels, Log: g.log,
+		Policy: alert.Policy{Again: g.cfg.Alerts.Again, PerHour: g.cfg.Alerts.PerHour},
+	}
+	g.goRun("alerts", g.alerts.Run)
+}
+
+// smallStates is the store as alert.Store.
+type smallStates struct{ *storage.Store }
+
+func (s smallStates) Put(ctx context.Context, key string, value []byte) error {
+	b := new(storage.Batch)
+	b.Put(key, value)
+	_, err := s.Commit(ctx, b)
+	return err
+}
+
+// readings is the gateway as the alerts see it.
+func (g *Gateway) readings(now time.Time) []alert.Reading {
+	snap := g.store.Snapshot()
+	all := []alert.Reading{
+		level(alert.HeldReceived, "", snap.Depths[intake.HeldQueue] > 0, fmt.Sprint(snap.Depths[intake.HeldQueue])),
+		level(alert.Damaged, "", len(g.store.Alarms()) > 0, fmt.Sprint(len(g.store.Alarms()))),
+	}
+	difference := counts(snap.Counters).Difference()
+	all = append(all, level(alert.Balance, "", difference != 0, fmt.Sprint(difference)))
+	for _, d := range g.cfg.Destinations {
+		all = append(all, g.queueReadings(now, d.Name, snap)...)
+	}
+	all = append(all, g.silence(now)...)
+	all = append(all, diskReadings(g.store.Disk())...)
+	return append(all, g.listeners()...)
+}
+
+func level(code alert.Code, subject string, bad bool, args ...string) alert.Reading {
+	r := alert.Reading{Code: code, Subject: subject, Args: args}
+	if bad {
+		r.Level = alert.Bad
+	}
+	return r
+}
+
+// queueReadings are those of one destination. What waits for a person counts as
+// held and not as undelivered: it would hide that the destination is away.
+func (g *Gateway) queueReadings(now time.Time, name string, snap storage.Snapshot) []alert.Reading {
+	w, queue := g.workers[name], delivery.Queue(name)
+	held, behind, _ := w.Counts()
+	age, err := g.oldest(now, w, queue)
+	if err != nil {
+		g.log.Warn("the oldest of a queue is not readable", "destination", name, "error", err)
+	}
+	undelivered := level(alert.Undelivered, name, age >= g.cfg.Alerts.Oldest,
+		fmt.Sprint(snap.Depths[queue]-held-behind), strconv.Itoa(int(age/time.Minute)))
+	if age < g.cfg.Alerts.Oldest && age >= g.cfg.Alerts.Oldest/2 {
+		undelivered.Level = alert.Between
+	}
+	return []alert.Reading{undelivered, level(alert.Held, name, held > 0, fmt.Sprint(held))}
+}
+
+// oldest is the age of what waits longest for a destination, 0 for nothing.
+func (g *Gateway) oldest(now time.Time, w *delivery.Worker, queue string) (time.Duration, error) {
+	head, ok, err := g.store.Head(queue)
+	if err != nil || !ok {
+		return 0, err
+	}
+	seq, ok := w.Oldest(head.Seq)
+	if !ok {
+		return 0, nil
+	}
+	if seq != head.Seq {
+		items, err := g.store.Items(queue, seq, 1)
+		if err != nil || len(items) == 0 {
+			return 0, err
+		}
+		head = items[0]
+	}
+	return now.Sub(head.At), nil
+}
+
+// silence reads the connections that are expected to send. Nothing is known of
+// one between the start and its first message: then an alert stays as it was.
+func (g *Gateway) silence(now time.Time) []alert.Reading {
+	last := map[string]time.Time{}
+	for _, s := range g.states.list() {
+		if s.Last.After(last[s.Name]) {
+			last[s.Name] = s.Last
+		}
+	}
+	var all []alert.Reading
+	limits := g.silent()
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		since := last[name]
+		heard := !since.IsZero()
+		if !heard {
+			since = g.started
+		}
+		quiet := now.Sub(since)
+		r := level(alert.Silent, name, quiet >= limits[name], strconv.Itoa(int(quiet/time.Minute)))
+		if !heard && r.Level != alert.Bad {
+			r.Level = alert.Between
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// silent are the connections whose silence is an alert, and after how long.
+func (g *Gateway) silent() map[string]time.Duration {
+	limits := map[string]time.Duration{}
+	add := func(name string, after time.Duration) {
+		if after > 0 {
+			limits[name] = after
+		}
+	}
+	for _, c := range g.cfg.Analysers {
+		add(c.Name, c.Silent)
+	}
+	for _, c := range g.cfg.Modalities {
+		add(c.Name, c.Silent)
+	}
+	for _, c := range g.cfg.Monitors {
+		add(c.Name, c.Silent)
+	}
+	for _, c := range g.cfg.HL7Peers {
+		add(c.Name, c.Silent)
+	}
+	for _, c := range g.cfg.MQTTUsers {
+		add(c.Name, c.Silent)
+	}
+	return limits
+}
+
+// diskReadings follow the guard, which has its own hysteresis.
+func diskReadings(d diskguard.Status) []alert.Reading {
+	free := fmt.Sprint(d.Free >> 20)
+	nothing := d.State == diskguard.NoIntake || d.State == diskguard.NoWriting
+	return []alert.Reading{
+		level(alert.DiskImages, "", d.State == diskguard.NoImages || nothing, free),
+		level(alert.DiskResults, "", nothing, free),
+	}
+}
+
+// listeners reads all that were ever open or failed to open.
+func (g *Gateway) listeners() []alert.Reading {
+	var all []alert.Reading
+	closed := g.states.problems()
+	for _, name := range g.states.listeners() {
+		r := level(alert.Listener, name, false)
+		if why, bad := closed[name]; bad {
+			r.Level, r.Why = alert.Bad, why
+		}
+		all = append(all, r)
+	}
+	return all
+}
