@@ -43,6 +43,7 @@ var cli struct {
 	Run     runCommand     `cmd:"" help:"Run the gateway."`
 	Check   checkCommand   `cmd:"" help:"Check a configuration, in words. Exit status 0: good, 1: not."`
 	Decode  decodeCommand  `cmd:"" help:"Decode a capture of an analyser to JSON. Exit status 0: clean, 1: problems, 2: unreadable."`
+	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

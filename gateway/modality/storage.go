@@ -139,6 +139,7 @@ func attributes(r store.Request, h dicom.Header) map[string]string {
 		intake.AttrStudy:     h.StudyInstanceUID,
 		intake.AttrModality:  h.Modality,
 		intake.AttrAccession: h.AccessionNumber,
+		intake.AttrPatient:   h.PatientID,
 		"problem":            h.Problem,
 	} {
 		if v != "" {
