@@ -44,6 +44,14 @@ var cli struct {
 	Check   checkCommand   `cmd:"" help:"Check a configuration, in words. Exit status 0: good, 1: not."`
 	Decode  decodeCommand  `cmd:"" help:"Decode a capture of an analyser to JSON. Exit status 0: clean, 1: problems, 2: unreadable."`
 	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
+	Queue   queueCommand   `cmd:"" help:"What waits for the destinations."`
+	Hold    holdCommand    `cmd:"" help:"What is held for a person."`
+	Pause   pauseCommand   `cmd:"" help:"Send nothing more to a destination; it goes on receiving into the queue."`
+	Resume  resumeCommand  `cmd:"" help:"End a pause."`
+	Resend  resendCommand  `cmd:"" help:"Send again what has left the queue: the stored bytes, under the same control ID."`
+	Release releaseCommand `cmd:"" help:"Let held items go on as they are: sent, or interpreted once more."`
+	Discard discardCommand `cmd:"" help:"Give items up, by a named person with a reason."`
+	Token   tokenCommand   `cmd:"" help:"Make a token for a person who may act through the console."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
