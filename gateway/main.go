@@ -52,6 +52,9 @@ var cli struct {
 	Release releaseCommand `cmd:"" help:"Let held items go on as they are: sent, or interpreted once more."`
 	Discard discardCommand `cmd:"" help:"Give items up, by a named person with a reason."`
 	Token   tokenCommand   `cmd:"" help:"Make a token for a person who may act through the console."`
+	Backup  backupCommand  `cmd:"" help:"Back up the data of a gateway, running or not."`
+	Verify  verifyCommand  `cmd:"" help:"Read a backup again and check all of it. Exit status 0: whole, 1: the store lacked something, 2: unreadable."`
+	Restore restoreCommand `cmd:"" help:"Make a data folder of a backup."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -101,6 +102,31 @@ func (k *checker) site() {
 	}
 	if k.Site.Data == "" {
 		k.wrong("site.data", "[site]", "data is empty: name a folder")
+	}
+	k.between("site.retention_days", "[site]", "retention_days", k.Site.RetentionDays, 0, 36500)
+	k.between("site.retention_disk", "[site]", "retention_disk", k.Site.RetentionDisk, 10, 100)
+	k.backups()
+}
+
+func (k *checker) backups() {
+	if k.Backup.To == "" {
+		return
+	}
+	if k.Backup.Every < time.Minute {
+		k.wrong("backup.every", "[backup]", "every must be a minute or longer")
+	}
+	k.between("backup.keep", "[backup]", "keep", k.Backup.Keep, 1, 10000)
+	if info, err := os.Stat(k.Backup.To); err != nil || !info.IsDir() {
+		k.note("backup.to", "[backup]", "to: there is no folder %s: no backup is made until there is", k.Backup.To)
+	}
+	if data, err := filepath.Rel(k.Site.Data, k.Backup.To); err == nil && !strings.HasPrefix(data, "..") {
+		k.wrong("backup.to", "[backup]", "to lies in the data folder: choose another disk, or at least another folder")
+	}
+	if k.Backup.PassphraseFile == "" {
+		return
+	}
+	if _, err := os.Stat(k.Backup.PassphraseFile); err != nil {
+		k.wrong("backup.passphrase_file", "[backup]", "passphrase_file cannot be read: %s", reason(err))
 	}
 }
 

@@ -40,6 +40,7 @@ type Config struct {
 	MQTTUsers    []MQTTUser    `toml:"mqtt_user"`
 	People       []Person      `toml:"person"`
 	Destinations []Destination `toml:"destination"`
+	Backup       Backup        `toml:"backup"`
 	Alerts       Alerts        `toml:"alerts"`
 	SMTP         SMTP          `toml:"smtp"`
 	Webhooks     []Webhook     `toml:"webhook"`
@@ -56,6 +57,17 @@ type Site struct {
 	Name     string         `toml:"name" default:""`
 	TimeZone *time.Location `toml:"time_zone" default:"Asia/Ho_Chi_Minh"`
 	Data     string         `toml:"data" default:"./data"` // after Load: relative to the working directory
+
+	RetentionDays int `toml:"retention_days" default:"90"` // 0: no limit
+	RetentionDisk int `toml:"retention_disk" default:"70"` // percent; 100: no limit
+}
+
+// Backup is [backup]: backups on a schedule.
+type Backup struct {
+	To             string        `toml:"to" default:""` // a folder; empty: none are made. After Load: relative to the working directory
+	Every          time.Duration `toml:"every" default:"24h"`
+	Keep           int           `toml:"keep" default:"14"`
+	PassphraseFile string        `toml:"passphrase_file" default:""` // empty: not encrypted. After Load: relative to the working directory
 }
 
 // Console is [console]. It listens on loopback only.
@@ -337,6 +349,8 @@ func (c *Config) complete(file string) {
 	dir := filepath.Dir(file)
 	c.File = file
 	c.Site.Data = under(dir, c.Site.Data)
+	c.Backup.To = under(dir, c.Backup.To)
+	c.Backup.PassphraseFile = under(dir, c.Backup.PassphraseFile)
 	for i := range c.MQTTUsers {
 		c.MQTTUsers[i].PasswordFile = under(dir, c.MQTTUsers[i].PasswordFile)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"nhip/drivers/profile"
 	"nhip/gateway/alert"
+	"nhip/gateway/backup"
 	"nhip/gateway/config"
 	"nhip/gateway/control"
 	"nhip/gateway/delivery"
@@ -56,6 +57,7 @@ type Gateway struct {
 	vitals     *vitalsOut
 	alerts     *alert.Keeper
 	ackID      idSource
+	backups    *backup.Schedule // nil: none are configured
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -73,7 +75,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 	if o.Disk == nil {
 		o.Disk = diskguard.System
 	}
-	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk})
+	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk, SpoolRefs: intake.SpoolRefs})
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +133,7 @@ func (g *Gateway) assemble() error {
 	g.startHL7()
 	g.startDICOM()
 	g.desk().register(g.acts)
+	g.startBackup()
 	g.startControl()
 	g.startAlerts()
 	g.startConsole()

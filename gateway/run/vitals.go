@@ -30,14 +30,12 @@ type vitalsOut struct {
 	devices map[string]*vitals.Device
 }
 
-func seqKey(device string) string { return "vitals-seq/" + device }
-
 // startVitals opens the broker.
 func (g *Gateway) startVitals() error {
 	v := &vitalsOut{log: g.log, devices: map[string]*vitals.Device{}}
 	for _, m := range g.cfg.Monitors {
 		d := &vitals.Device{Site: g.cfg.Site.ID, Unit: m.Unit, Name: m.Name, Limit: m.Stale}
-		b, ok, err := g.store.Get(seqKey(m.Name))
+		b, ok, err := g.store.Get(vitals.SeqKey(m.Name))
 		if err != nil {
 			return err
 		}
@@ -142,7 +140,7 @@ func (v *vitalsOut) send(messages ...vitals.Message) {
 // publish is interpret.Worker.Publish.
 func (v *vitalsOut) publish(b *storage.Batch, connection string, received time.Time, obs []record.Observation) {
 	seq := v.observed(connection, received, obs)
-	b.Put(seqKey(connection), strconv.AppendUint(nil, seq, 10))
+	b.Put(vitals.SeqKey(connection), strconv.AppendUint(nil, seq, 10))
 }
 
 // observed publishes and says the last number that was used.
