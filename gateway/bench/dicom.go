@@ -111,8 +111,9 @@ func (b *bench) cstore() error {
 }
 
 func (b *bench) interleaved(all []*scp, file string, n int, env []string) error {
-	for range b.rounds {
-		for _, s := range all {
+	for round := range b.rounds {
+		for i := range all {
+			s := all[(i+round)%len(all)] // each is first in turn
 			if err := s.send(file, n, env); err != nil {
 				return err
 			}
@@ -255,6 +256,9 @@ func writeObject(file, sopClass string, frames, length int) error {
 	add(0x0010, 0x0020, "LO", "BENCH")
 	add(0x0020, 0x000D, "UI", "2.25.2")
 	add(0x0020, 0x000E, "UI", "2.25.3")
+	add(0x0020, 0x0010, "SH", "1") // storescu gives these new values too
+	add(0x0020, 0x0011, "IS", "1")
+	add(0x0020, 0x0013, "IS", "1")
 	add(0x0028, 0x0002, "US", short(1))
 	add(0x0028, 0x0004, "CS", "MONOCHROME2")
 	add(0x0028, 0x0008, "IS", strconv.Itoa(frames))

@@ -95,9 +95,10 @@ func (b *bench) hl7() error {
 	for _, k := range []int{1, 8, 64} {
 		floor.rates = nil
 		ours := []*load{{process: stored.process, port: stored.hl7}, {process: queued.process, port: queued.hl7}}
-		for range b.rounds {
-			for _, l := range append([]*load{floor}, ours...) {
-				if err := l.measure(b, k); err != nil {
+		all := append([]*load{floor}, ours...)
+		for round := range b.rounds {
+			for i := range all {
+				if err := all[(i+round)%len(all)].measure(b, k); err != nil { // each is first in turn
 					return err
 				}
 			}
