@@ -361,6 +361,7 @@ func (c *committer) channel(g *group, name string) *channel {
 	ch := c.channels[name]
 	if ch == nil {
 		ch = newChannel()
+		ch.passTo(c.root.floor)
 		c.channels[name] = ch
 		c.root.controls++
 	}
@@ -372,6 +373,7 @@ func (c *committer) queue(g *group, name string) *queue {
 	q := c.queues[name]
 	if q == nil {
 		q = newQueue()
+		q.passTo(c.root.floor)
 		c.queues[name] = q
 		c.root.controls++
 	}

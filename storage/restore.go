@@ -145,19 +145,32 @@ func finishRestore(ctx context.Context, work string, o RestoreOptions) error {
 	return errors.Join(err, s.Close())
 }
 
-// passOver moves the numbers of every channel and queue on.
+// passOver moves the numbers of every channel and queue on, of those too that are
+// not there yet: they may have begun after the backup was made.
 func (l *loader) passOver(next func(uint64) uint64) {
 	for _, ch := range l.c.channels {
-		last := max(next(ch.last), ch.last)
-		ch.join(ch.last+1, last)
-		ch.last = last
+		ch.passTo(next(ch.last))
 	}
 	for _, q := range l.c.queues {
-		last := max(next(q.next-1), q.next-1)
+		q.passTo(next(q.next - 1))
+	}
+	l.c.root.floor = next(l.c.root.floor)
+	l.repair = true
+}
+
+// passTo gives no number up to last out any more.
+func (c *channel) passTo(last uint64) {
+	if last > c.last {
+		c.join(c.last+1, last)
+		c.last = last
+	}
+}
+
+func (q *queue) passTo(last uint64) {
+	if last >= q.next {
 		q.remove(q.next, last)
 		q.next = last + 1
 	}
-	l.repair = true
 }
 
 // moveIn moves the finished store to its place, and takes the sign of an

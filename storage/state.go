@@ -10,7 +10,7 @@ import (
 // root record, whose beginning never changes.
 //
 //	1  the first
-//	2  a channel record may hold removed ranges
+//	2  a channel record may hold removed ranges, the root a floor
 const formatVersion = 2
 
 // The control records: small, read at Open, rewritten by every transaction that
@@ -24,12 +24,13 @@ type root struct {
 	controlFP uint64 // their fingerprint
 	keys      uint64 // number of keys
 	keyFP     uint64 // their fingerprint
+	floor     uint64 // new channels and queues begin above it: see Restore
 }
 
 func (r root) record() []byte {
-	b := make([]byte, envelope, envelope+42)
+	b := make([]byte, envelope, envelope+50)
 	b = binary.LittleEndian.AppendUint16(b, r.format)
-	for _, v := range []uint64{r.commit, r.controls, r.controlFP, r.keys, r.keyFP} {
+	for _, v := range []uint64{r.commit, r.controls, r.controlFP, r.keys, r.keyFP, r.floor} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return b
@@ -42,6 +43,9 @@ func parseRoot(b []byte) (r root, ok bool) {
 	r.format = binary.LittleEndian.Uint16(b)
 	for i, p := range []*uint64{&r.commit, &r.controls, &r.controlFP, &r.keys, &r.keyFP} {
 		*p = binary.LittleEndian.Uint64(b[2+8*i:])
+	}
+	if len(b) >= 50 {
+		r.floor = binary.LittleEndian.Uint64(b[42:])
 	}
 	return r, true
 }

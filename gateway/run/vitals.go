@@ -35,14 +35,9 @@ func (g *Gateway) startVitals() error {
 	v := &vitalsOut{log: g.log, devices: map[string]*vitals.Device{}}
 	for _, m := range g.cfg.Monitors {
 		d := &vitals.Device{Site: g.cfg.Site.ID, Unit: m.Unit, Name: m.Name, Limit: m.Stale}
-		b, ok, err := g.store.Get(vitals.SeqKey(m.Name))
-		if err != nil {
+		var err error
+		if d.Seq, err = vitals.LastSeq(g.store, m.Name); err != nil {
 			return err
-		}
-		if ok {
-			if d.Seq, err = strconv.ParseUint(string(b), 10, 64); err != nil {
-				return fmt.Errorf("the stored sequence of monitor %s cannot be read", m.Name)
-			}
 		}
 		v.devices[m.Name] = d
 	}
