@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 // given out: of commits, and in every channel and queue. It is written after
 // the commit and nobody waits for it, so it is a lower bound; what it promises
 // to exist must exist. It is made of slots that lie within one page and have a
-// checksum each: a slot is never half written by a process that dies.
+// checksum each: a slot is never half written by a process that dies. Zeroes at
+// the end are no damage: they are slots that were not on disk yet.
 const (
 	slotSize  = 256
 	slotValue = 8  // offset of the number, after the checksum
@@ -56,6 +58,9 @@ func openHighwater(path string, readOnly bool) (h *highwater, marks map[mark]uin
 	}
 	h = &highwater{file: file, slots: map[mark]int{}}
 	marks = map[mark]uint64{}
+	// A power cut can leave the file longer than what of it was written.
+	data = bytes.TrimRight(data, "\x00")
+	data = append(data, make([]byte, -len(data)&(slotSize-1))...)
 	for len(data) > 0 {
 		slot := data[:min(slotSize, len(data))]
 		data = data[len(slot):]

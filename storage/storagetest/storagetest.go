@@ -128,6 +128,9 @@ type Producer struct {
 	Name  string
 	N     uint64 // batches acknowledged
 	Spool bool   // every fourth batch has an object in the spool
+	Own   bool   // finishes its own last item, so that many producers do not all want the head
+
+	item uint64 // its last, 0 for none since the start
 }
 
 // Value is the entry n of a producer: the same at every call, so that what is
@@ -186,23 +189,26 @@ func (p *Producer) Next(ctx context.Context) error {
 	for {
 		b := new(storage.Batch)
 		e := b.Append(p.Name, Value(p.Name, n, object))
-		b.Enqueue(Queue, p.Name, fmt.Appendf(nil, "%s %d", p.Name, n), e)
+		item := b.Enqueue(Queue, p.Name, fmt.Appendf(nil, "%s %d", p.Name, n), e)
 		once := fmt.Sprintf("once/%s/%d", p.Name, n)
 		b.IfAbsent(once)
 		b.PutRef(once, e)
 		b.Put("last/"+p.Name, strconv.AppendUint(nil, n, 10))
 		b.Add(Accepted, 1)
-		if n%2 == 0 {
+		switch {
+		case n%2 == 0 && p.Own && p.item > 0:
+			finish(b, p.item, fmt.Appendf(nil, "%s %d", p.Name, p.N))
+		case n%2 == 0 && !p.Own:
 			if err := finishHead(p.Store, b); err != nil {
 				return err
 			}
 		}
-		_, err := p.Store.Commit(ctx, b)
+		receipt, err := p.Store.Commit(ctx, b)
 		if errors.Is(err, storage.ErrNoItem) {
 			continue // another producer took the head
 		}
 		if err == nil {
-			p.N = n
+			p.N, p.item = n, receipt.Item(item)
 		}
 		return err
 	}
@@ -225,10 +231,14 @@ func finishHead(s *storage.Store, b *storage.Batch) error {
 	if err != nil || !ok {
 		return err
 	}
-	b.Remove(Queue, head.Seq)
-	b.Append(Done, head.Value)
-	b.Add(Removed, 1)
+	finish(b, head.Seq, head.Value)
 	return nil
+}
+
+func finish(b *storage.Batch, seq uint64, value []byte) {
+	b.Remove(Queue, seq)
+	b.Append(Done, value)
+	b.Add(Removed, 1)
 }
 
 // A Finding is what Check found.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"nhip/storage"
+	"nhip/storage/storagetest/figures"
 )
 
 // The test binary is also the child that is killed and the one that opens a
@@ -38,8 +39,6 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 }
-
-func soak() bool { return os.Getenv("NHIP_SOAK") == "1" }
 
 func open(t *testing.T, o storage.Options) *storage.Store {
 	t.Helper()
@@ -128,22 +127,25 @@ func mustHaveFailed(t *testing.T, s *storage.Store, step string) {
 // load is the child: producers that say on standard output what was
 // acknowledged.
 func load(dir string) {
+	began := time.Now()
 	s, err := storage.Open(context.Background(), storage.Options{Dir: dir})
 	if err != nil {
 		fmt.Println("open", err)
 		os.Exit(1)
 	}
+	fmt.Println("opened", time.Since(began).Milliseconds())
 	if alarms := s.Alarms(); len(alarms) > 0 {
 		fmt.Println("open", alarms)
 		os.Exit(1)
 	}
 	most, _ := strconv.ParseUint(os.Getenv("NHIP_STORAGETEST_MOST"), 10, 64)
+	producers, _ := strconv.Atoi(os.Getenv("NHIP_STORAGETEST_PRODUCERS"))
 	var out sync.Mutex
 	var wg sync.WaitGroup
-	for i := range 8 {
+	for i := range producers {
 		wg.Go(func() {
 			name := "p" + strconv.Itoa(i)
-			p := &Producer{Store: s, Name: name, N: s.Last(name), Spool: i == 0}
+			p := &Producer{Store: s, Name: name, N: s.Last(name), Spool: i == 0, Own: producers > 8}
 			for most == 0 || p.N < most {
 				if err := p.Next(context.Background()); err != nil {
 					fmt.Println("commit", err)
@@ -164,19 +166,23 @@ func load(dir string) {
 type child struct {
 	cmd          *exec.Cmd
 	acknowledged map[string]uint64
+	opened       chan struct{}
+	took         time.Duration // of Open
 	idle         chan struct{}
 	ended        chan struct{}
 	trouble      string
 }
 
-func start(t *testing.T, dir string, acknowledged map[string]uint64, most int) *child {
+func start(t *testing.T, dir string, acknowledged map[string]uint64, producers, most int) *child {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: exec.Command(exe), acknowledged: acknowledged, idle: make(chan struct{}), ended: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), loadIn+"="+dir, "NHIP_STORAGETEST_MOST="+strconv.Itoa(most))
+	c := &child{cmd: exec.Command(exe), acknowledged: acknowledged,
+		opened: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), loadIn+"="+dir, "NHIP_STORAGETEST_MOST="+strconv.Itoa(most),
+		"NHIP_STORAGETEST_PRODUCERS="+strconv.Itoa(producers))
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -196,6 +202,10 @@ func start(t *testing.T, dir string, acknowledged map[string]uint64, most int) *
 				if n, err := strconv.ParseUint(number, 10, 64); err == nil {
 					c.acknowledged[name] = max(c.acknowledged[name], n)
 				}
+			case "opened":
+				ms, _ := strconv.Atoi(rest)
+				c.took = time.Duration(ms) * time.Millisecond
+				close(c.opened)
 			case "idle":
 				close(c.idle)
 			default:
@@ -217,29 +227,65 @@ func (c *child) kill(t *testing.T) {
 	}
 }
 
+// wait waits until the child has opened the store, and for a random while more.
+func (c *child) wait(t *testing.T, longest int) {
+	t.Helper()
+	select {
+	case <-c.opened:
+	case <-c.ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the store was not opened within 30 s")
+	}
+	time.Sleep(time.Duration(rand.IntN(longest)) * time.Millisecond)
+}
+
+// openLimit is how long an open may take after a kill.
+const openLimit = 3 * time.Second
+
+// losses counts what of the acknowledged batches a store does not have.
+func losses(s *storage.Store, acknowledged map[string]uint64) (lost, total uint64) {
+	for name, n := range acknowledged {
+		total += n
+		if last := s.Last(name); last < n {
+			lost += n - last
+		}
+	}
+	return lost, total
+}
+
 func TestKilledStoreHasAllThatWasAcknowledged(t *testing.T) {
-	kills, longest := 30, 250
-	if soak() {
+	kills, longest := 20, 250
+	if figures.Soak() {
 		kills, longest = 200, 1200
 	}
 	dir := t.TempDir()
 	acknowledged := map[string]uint64{}
-	for range kills {
-		c := start(t, dir, acknowledged, 0)
-		// The moment of the kill is the one thing here that has to be random.
-		time.Sleep(time.Duration(5+rand.IntN(longest)) * time.Millisecond)
+	var slowest time.Duration
+	for i := range kills {
+		c := start(t, dir, acknowledged, 64, 0)
+		// The moment of the kill is the one thing here that has to be random; a
+		// third of them fall into the opening.
+		if i%3 == 0 {
+			time.Sleep(time.Duration(5+rand.IntN(100)) * time.Millisecond)
+		} else {
+			c.wait(t, longest)
+		}
 		c.kill(t)
+		slowest = max(slowest, c.took)
 	}
+	began := time.Now()
 	s := open(t, storage.Options{Dir: dir})
+	slowest = max(slowest, time.Since(began))
 	mustBeWhole(t, s, acknowledged)
-	var total uint64
-	for _, n := range acknowledged {
-		total += n
-	}
-	t.Logf("%d kills, %d batches acknowledged", kills, total)
+	lost, total := losses(s, acknowledged)
 	if total == 0 {
 		t.Error("nothing was acknowledged")
 	}
+	if slowest > openLimit {
+		t.Errorf("an open took %v", slowest)
+	}
+	figures.Report(t, fmt.Sprintf("%d kills -9, 64 producers: %d of %d acknowledged lost, every open at the first try, slowest %d ms", kills, lost, total, slowest.Milliseconds()),
+		"0 lost, each open under 3 s")
 }
 
 // A verdict is what a child says of a damaged store.
@@ -273,12 +319,12 @@ func check(dir string) {
 
 func TestFlippedBitIsNeverSilent(t *testing.T) {
 	flips := 60
-	if soak() {
+	if figures.Soak() {
 		flips = 500
 	}
 	killed, closed, acknowledged := damageable(t)
 	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 7))
-	loud, harmless := 0, 0
+	wrong, silent, loud, harmless := 0, 0, 0, 0
 	for i := range flips {
 		from := killed
 		if i%2 == 1 {
@@ -292,20 +338,23 @@ func TestFlippedBitIsNeverSilent(t *testing.T) {
 		v, crashed := examine(t, dir, acknowledged)
 		switch {
 		case len(v.Finding.Wrong) > 0:
+			wrong++
 			t.Errorf("%s: wrong values served: %v", where, v.Finding.Wrong)
 		case crashed || v.Refused != "" || len(v.Alarms) > 0:
 			loud++
 		case len(v.Finding.Missing) > 0:
+			silent++
 			t.Errorf("%s: lost without an alarm: %v", where, v.Finding.Missing)
 		default:
 			harmless++
 		}
 		os.RemoveAll(dir)
 	}
-	t.Logf("%d flips: %d alarms, refusals or crashes, %d without an effect", flips, loud, harmless)
 	if loud == 0 {
 		t.Error("no flip was noticed")
 	}
+	figures.Report(t, fmt.Sprintf("%d bit flips: %d wrong values served, %d losses without an alarm; %d alarms, refusals or crashes, %d without an effect", flips, wrong, silent, loud, harmless),
+		"0 wrong, 0 silent")
 }
 
 // damageable makes a store that was killed, with its write-ahead log, and one
@@ -314,7 +363,7 @@ func damageable(t *testing.T) (killed, closed string, acknowledged map[string]ui
 	t.Helper()
 	acknowledged = map[string]uint64{}
 	killed, closed = t.TempDir(), t.TempDir()
-	c := start(t, killed, acknowledged, 25)
+	c := start(t, killed, acknowledged, 8, 25)
 	select {
 	case <-c.idle:
 	case <-c.ended:
