@@ -37,6 +37,7 @@ const (
 	exitUnreadable = 2
 	exitStore      = 3 // a commit or fsync failed: start me again
 	exitFull       = 4 // the disk is too full to open the store: make room first
+	exitAgain      = 5 // something else went wrong, which a new start may cure
 )
 
 var cli struct {
@@ -93,30 +94,41 @@ func (c *runCommand) Run() (int, error) {
 	defer stop()
 	g, err := run.Start(ctx, cfg, run.Options{Version: version, Log: log})
 	if err != nil {
-		switch {
-		case errors.Is(err, storage.ErrFailed):
-			return exitStore, err
-		case errors.Is(err, storage.ErrDiskFull):
-			return exitFull, err
-		}
-		return exitBad, err
+		return startStatus(err), err
 	}
+	served := serveManager(ctx, g, log)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping: a signal asked for it")
 	case <-g.Done():
 		err = g.Wait()
 	}
+	stop() // a second signal ends the process at once
+	served()
 	closing := g.Close()
 	switch {
 	case g.Failed():
 		return exitStore, run.ErrStore
 	case err != nil:
-		return exitBad, err
+		return exitAgain, err
 	case closing != nil:
-		return exitBad, closing
+		return exitAgain, closing
 	}
 	return exitGood, nil
+}
+
+// startStatus tells a supervisor whether starting again can help: with the same
+// configuration, or this version on a newer store, it cannot.
+func startStatus(err error) int {
+	switch {
+	case errors.Is(err, storage.ErrFailed):
+		return exitStore
+	case errors.Is(err, storage.ErrDiskFull):
+		return exitFull
+	case errors.Is(err, run.ErrConfiguration), errors.Is(err, storage.ErrFormat):
+		return exitBad
+	}
+	return exitAgain
 }
 
 type checkCommand struct {

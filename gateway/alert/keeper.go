@@ -3,6 +3,7 @@ package alert
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -25,10 +26,14 @@ const (
 	lastRetry   = 5 * time.Minute
 )
 
+// ErrLater says that the store takes nothing now, because the disk is full: what
+// changed is saved with the next look.
+var ErrLater = errors.New("alert: nothing is saved now")
+
 // A Store keeps small states over restarts.
 type Store interface {
 	Get(key string) ([]byte, bool, error)
-	Put(ctx context.Context, key string, value []byte) error // durable when it returns nil
+	Put(ctx context.Context, key string, value []byte) error // durable when it returns nil; ErrLater
 }
 
 // A Channel tells notices to people.
@@ -51,6 +56,7 @@ type Keeper struct {
 	pending waiting
 	lines   []*line
 	raised  map[Code]int64
+	unsaved bool
 	view    atomic.Pointer[View]
 }
 
@@ -178,7 +184,7 @@ func (k *Keeper) look(ctx context.Context) error {
 	}
 	changed := k.state.Tell(now, k.Policy, k.Site, changes, k.names())
 	k.show(readings)
-	if !changed {
+	if !changed && !k.unsaved {
 		return nil
 	}
 	return k.save(ctx)
@@ -217,7 +223,11 @@ func (k *Keeper) save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("alert: state: %w", err)
 	}
-	return k.Store.Put(ctx, stateKey, b)
+	err = k.Store.Put(ctx, stateKey, b)
+	if k.unsaved = errors.Is(err, ErrLater); k.unsaved {
+		return nil
+	}
+	return err
 }
 
 // dispatch gives every channel that is free its next notice.

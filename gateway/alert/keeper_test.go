@@ -246,6 +246,25 @@ func TestStoreThatFailsEndsTheKeeper(t *testing.T) {
 	})
 }
 
+func TestOnAFullDiskItIsToldAndSavedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, w, c := &memory{err: fmt.Errorf("full: %w", ErrLater)}, &ward{}, &teller{name: "smtp"}
+		w.set("xn-1", Bad)
+		stop := run(keeper(m, w, c))
+		time.Sleep(time.Minute)
+		if c.heard() != "raised xn-1" || m.puts != 0 {
+			t.Error(c.heard(), m.puts)
+		}
+		m.mu.Lock()
+		m.err = nil
+		m.mu.Unlock()
+		time.Sleep(time.Minute)
+		if stop(); m.puts != 1 || !strings.Contains(string(m.keys[stateKey]), "xn-1") {
+			t.Error(m.puts)
+		}
+	})
+}
+
 // --- webhook
 
 var notice = Notice{

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,13 +38,24 @@ func (g *Gateway) startAlerts() {
 	g.goRun("alerts", g.alerts.Run)
 }
 
+// putTimeout is how long the alerts wait for room on the disk before they go on.
+const putTimeout = 5 * time.Second
+
 // smallStates is the store as alert.Store.
 type smallStates struct{ *storage.Store }
 
 func (s smallStates) Put(ctx context.Context, key string, value []byte) error {
+	if err := s.Room(diskguard.Draining); err != nil {
+		return fmt.Errorf("%w: %w", alert.ErrLater, err)
+	}
+	wait, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
 	b := new(storage.Batch)
 	b.Put(key, value)
-	_, err := s.Commit(ctx, b)
+	_, err := s.Commit(wait, b)
+	if wait.Err() != nil && ctx.Err() == nil && errors.Is(err, wait.Err()) {
+		return fmt.Errorf("%w: %w", alert.ErrLater, err)
+	}
 	return err
 }
 

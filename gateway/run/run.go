@@ -31,6 +31,10 @@ import (
 // status 3 and start anew: what the store holds then is what it acknowledged.
 var ErrStore = errors.New("a commit to the store failed: the gateway stops, and starts anew with what was acknowledged")
 
+// ErrConfiguration says that the configuration and the data do not fit together:
+// starting again does not help.
+var ErrConfiguration = errors.New("the configuration does not fit")
+
 // Options of Start.
 type Options struct {
 	Version string
@@ -80,7 +84,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 		return nil, err
 	}
 	if err := unclaimed(cfg, store); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfiguration, err), store.Close())
 	}
 	g := &Gateway{
 		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(),
@@ -94,7 +98,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 		g.cancel(err)
 		g.wg.Wait()
 		store.Close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConfiguration, err)
 	}
 	g.log.Info("gateway started", "version", g.version, "site", cfg.Site.ID, "took", time.Since(g.started).Round(time.Millisecond))
 	return g, nil
