@@ -48,6 +48,10 @@ type page struct {
 	Messages []messageView
 	Results  []resultView
 	Manual   *manual
+	Form     journalForm
+	Journal  pageView
+	Entry    *detailView
+	Act      *actForm
 }
 
 // When is a time as short as it is clear: the day only where it is not today,
@@ -63,6 +67,12 @@ func (p page) When(t *time.Time) string {
 	}
 	return t.Format("15:04:05")
 }
+
+// A Link is a reference of the journal in a page.
+type Link struct{ Ref, Lang string }
+
+// Link is a link to an entry of the journal.
+func (p page) Link(ref string) Link { return Link{ref, p.Lang} }
 
 // Full is a time with its day.
 func (p page) Full(t *time.Time) string {

@@ -72,6 +72,8 @@ type Connection struct {
 	Profile  string
 	OnTrial  bool
 	Messages int64 // since start, or as the store has it
+	// Drift is how far the device's clock is ahead of ours; nil: it told no time.
+	Drift *time.Duration
 }
 
 // A Queue is what waits for a destination.
@@ -80,6 +82,8 @@ type Queue struct {
 	Depth       int // all items, those held included
 	Held        int // wait for a person
 	Behind      int // wait behind a held item of the same specimen, study or patient
+	Unanswered  int // were sent and not answered
+	Paused      bool
 	Oldest      time.Time
 }
 

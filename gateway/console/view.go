@@ -74,9 +74,11 @@ type connectionView struct {
 	Profile  string     `json:"profile,omitempty"`
 	OnTrial  bool       `json:"on_trial"`
 	Messages int64      `json:"messages"`
+	Drift    *float64   `json:"drift_seconds"` // the device's clock ahead of ours; null: it told no time
 
-	KindWords string `json:"-"`
-	Tone      tone   `json:"-"`
+	DriftWords string `json:"-"` // where it is worth a look
+	KindWords  string `json:"-"`
+	Tone       tone   `json:"-"`
 }
 
 type queueView struct {
@@ -85,6 +87,8 @@ type queueView struct {
 	OldestSeconds int64  `json:"oldest_seconds"`
 	Held          int    `json:"held"`
 	Behind        int    `json:"waiting_behind"`
+	Unanswered    int    `json:"unanswered"`
+	Paused        bool   `json:"paused"`
 }
 
 type heldView struct {
@@ -290,15 +294,31 @@ func (v viewer) connection(c Connection) connectionView {
 	if !ok {
 		kind = text{c.Kind, c.Kind}
 	}
-	return connectionView{
+	x := connectionView{
 		Name: c.Name, Kind: c.Kind, State: string(c.State.Code), Words: c.State.in(v.lang),
 		Since: v.at(c.Since), Last: v.at(c.Last), Profile: c.Profile, OnTrial: c.OnTrial, Messages: c.Messages,
 		KindWords: kind[v.lang], Tone: c.State.tone(),
 	}
+	if c.Drift != nil {
+		seconds := c.Drift.Round(100 * time.Millisecond).Seconds()
+		x.Drift = &seconds
+		if c.Drift.Abs() >= driftShown {
+			sign := "+"
+			if *c.Drift < 0 {
+				sign = "−"
+			}
+			x.DriftWords = sign + age(v.lang, int64(c.Drift.Abs()/time.Second))
+		}
+	}
+	return x
 }
 
+// driftShown is how wrong a clock must be for a page to say it. Times of many
+// devices have no seconds.
+const driftShown = time.Minute
+
 func (v viewer) queue(q Queue) queueView {
-	return queueView{q.Destination, q.Depth, v.seconds(q.Oldest), q.Held, q.Behind}
+	return queueView{q.Destination, q.Depth, v.seconds(q.Oldest), q.Held, q.Behind, q.Unanswered, q.Paused}
 }
 
 // seconds is the age, 0 for what is not there or from a clock ahead of ours.

@@ -74,7 +74,8 @@ type Item struct {
 // Settled is how an item left the queue, and what a resend of it needs.
 type Settled struct {
 	At     time.Time
-	How    State // Delivered, Discarded or Expired
+	How    State  // Delivered, Discarded or Expired
+	By     string // the person who discarded it
 	Ref    storage.Ref
 	Group  string
 	Ticket Ticket
@@ -82,6 +83,7 @@ type Settled struct {
 
 type storedSettled struct {
 	How    State  `json:"how,omitempty"` // 0: Delivered
+	By     string `json:"by,omitempty"`
 	Ref    string `json:"ref"`
 	Group  string `json:"group,omitempty"`
 	Ticket Ticket `json:"ticket"`
@@ -89,7 +91,7 @@ type storedSettled struct {
 
 // Encode is the stored form: the time, and the rest as JSON.
 func (s Settled) Encode() []byte {
-	x := storedSettled{How: s.How, Ref: s.Ref.String(), Group: s.Group, Ticket: s.Ticket}
+	x := storedSettled{How: s.How, By: s.By, Ref: s.Ref.String(), Group: s.Group, Ticket: s.Ticket}
 	if x.How == Delivered {
 		x.How = 0
 	}
@@ -122,7 +124,7 @@ func DecodeSettled(b []byte) (Settled, error) {
 	if x.How != 0 {
 		s.How = x.How
 	}
-	s.Group, s.Ticket = x.Group, x.Ticket
+	s.By, s.Group, s.Ticket = x.By, x.Group, x.Ticket
 	return s, nil
 }
 

@@ -515,6 +515,9 @@ func (w *Worker) drop(seq uint64, e Event, a control.Audit, now time.Time, done 
 	}
 	a.What, a.About = w.name(it), it.About.String()
 	settled := Settled{At: now, How: d.State, Ref: it.About, Group: it.Group, Ticket: it.Ticket}
+	if e.Kind == Discard {
+		settled.By = a.By
+	}
 	w.Log.Warn(d.State.String(), "destination", w.Destination, "id", it.ID, "item", seq, "user", a.User, "by", a.By)
 	w.save(done, func(b *storage.Batch) {
 		b.Remove(Queue(w.Destination), seq)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ var errNoObject = errors.New("the journal entry holds no object")
 
 // startConsole opens the console's listener.
 func (g *Gateway) startConsole() {
-	c := console.New(console.Options{Source: source{g}, Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log})
+	c := console.New(console.Options{Source: source{g}, Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person})
 	g.keepOpen("console", func() ([]string, func(context.Context) error, error) {
 		open, err := listenAll(g.cfg.Console.Listen)
 		if err != nil {
@@ -108,8 +109,8 @@ func (s source) destinations(st *console.Status, snap storage.Snapshot) error {
 	for _, name := range names {
 		w := s.g.workers[name]
 		link := w.Link()
-		held, behind, _ := w.Counts()
-		q := console.Queue{Destination: name, Depth: snap.Depths[delivery.Queue(name)], Held: held, Behind: behind}
+		held, behind, unanswered := w.Counts()
+		q := console.Queue{Destination: name, Depth: snap.Depths[delivery.Queue(name)], Held: held, Behind: behind, Unanswered: unanswered, Paused: link.Pause.Paused()}
 		head, ok, err := s.g.store.Head(delivery.Queue(name))
 		if err != nil {
 			return err
@@ -119,14 +120,16 @@ func (s source) destinations(st *console.Status, snap storage.Snapshot) error {
 		}
 		st.Queues = append(st.Queues, q)
 		st.Connections = append(st.Connections, console.Connection{
-			Name: name, Kind: "destination", State: linkWords(link, held), Since: link.Since, Last: link.Last, Messages: link.Delivered,
+			Name: name, Kind: "destination", State: linkWords(link, held, q.Depth), Since: link.Since, Last: link.Last, Messages: link.Delivered,
 		})
 	}
 	return nil
 }
 
-func linkWords(l delivery.Link, held int) console.Words {
+func linkWords(l delivery.Link, held, depth int) console.Words {
 	switch {
+	case l.Pause.Paused():
+		return console.Say(console.StatePaused, cmp.Or(l.Pause.By, l.Pause.User), fmt.Sprint(depth))
 	case l.State == "unreachable":
 		return console.SayWhy(console.StateUnreached, l.Why)
 	case l.State == "retrying":
@@ -308,11 +311,15 @@ func (s source) outcome(ref storage.Ref, e intake.Entry) console.Words {
 	switch e.Fate {
 	case intake.Repeat:
 		return console.Say(console.OutcomeConsumed, "duplicate")
-	case intake.Incomplete, intake.Conflict, intake.Unusable:
-		return console.Say(console.OutcomeHeld)
+	}
+	if by, ok, err := s.g.store.Get(discardedKey(ref)); err == nil && ok {
+		return console.Say(console.OutcomeDiscarded, string(by))
 	}
 	f, ok, err := interpret.ReadFate(s.g.store, ref)
-	if err != nil || !ok {
+	switch {
+	case err == nil && !ok && (e.Fate == intake.Incomplete || e.Fate == intake.Conflict || e.Fate == intake.Unusable):
+		return console.Say(console.OutcomeHeld) // not released
+	case err != nil || !ok:
 		return console.Say(console.OutcomeStored)
 	}
 	if f.Held > 0 {
@@ -320,9 +327,13 @@ func (s source) outcome(ref storage.Ref, e intake.Entry) console.Words {
 	}
 	to := map[console.Code][]string{}
 	for _, d := range s.deliveries(f) {
-		to[d.Outcome.Code] = append(to[d.Outcome.Code], d.Destination)
+		who := d.Destination
+		if d.Outcome.Code == console.OutcomeDiscarded {
+			who = strings.Join(d.Outcome.Args, "")
+		}
+		to[d.Outcome.Code] = append(to[d.Outcome.Code], who)
 	}
-	for _, code := range []console.Code{console.OutcomeHeldFor, console.OutcomeBehind, console.OutcomeQueued, console.OutcomeDelivered} { // the worst first
+	for _, code := range []console.Code{console.OutcomeHeldFor, console.OutcomeBehind, console.OutcomeQueued, console.OutcomeDiscarded, console.OutcomeExpired, console.OutcomeDelivered} { // the worst first
 		if len(to[code]) > 0 {
 			return console.Say(code, strings.Join(slices.Compact(to[code]), ", "))
 		}
@@ -348,7 +359,7 @@ func (s source) deliveries(f interpret.Fate) []console.Delivery {
 			if err != nil {
 				s.g.log.Error("how a message was settled cannot be read", "destination", x.Destination, "error", err)
 			}
-			d.Outcome, d.At = console.Say(console.OutcomeDelivered, x.Destination), settled.At
+			d.Outcome, d.At = settledWords(x.Destination, settled), settled.At
 		} else if w := s.g.workers[x.Destination]; w != nil {
 			switch held, behind := w.IsHeld(x.Mark); {
 			case held:
@@ -360,6 +371,16 @@ func (s source) deliveries(f interpret.Fate) []console.Delivery {
 		all = append(all, d)
 	}
 	return all
+}
+
+func settledWords(destination string, s delivery.Settled) console.Words {
+	switch s.How {
+	case delivery.Discarded:
+		return console.Say(console.OutcomeDiscarded, s.By)
+	case delivery.Expired:
+		return console.Say(console.OutcomeExpired)
+	}
+	return console.Say(console.OutcomeDelivered, destination)
 }
 
 // Results finds what analysers reported of a specimen, or the last of the
@@ -442,6 +463,9 @@ func (s source) Health(context.Context) []console.Words {
 	case <-s.g.store.Failed():
 		why = append(why, console.Say(console.HealthStore))
 	default:
+	}
+	if err := delivery.Balance(s.g.store.Snapshot()); err != nil {
+		why = append(why, console.Say(console.HealthBalance, err.Error()))
 	}
 	if s.g.store.Room(diskguard.Results) != nil {
 		why = append(why, console.Say(console.HealthDisk, fmt.Sprint(s.g.store.Disk().Free)))
