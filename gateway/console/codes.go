@@ -20,6 +20,7 @@ const (
 	StateUnreached Code = "unreached" // {0} what the system said; a destination
 	StateRetrying  Code = "retrying"  // {0} the attempt, {1} what went wrong
 	StateHolding   Code = "holding"   // {0} how many items wait for a person
+	StatePaused    Code = "paused"    // {0} by whom, {1} how many wait
 )
 
 // What became of a message or delivery.
@@ -58,6 +59,7 @@ const (
 	HealthStore    Code = "health.store"
 	HealthListener Code = "health.listener" // {0} which, {1} what the system said
 	HealthDisk     Code = "health.disk"     // {0} bytes free
+	HealthBalance  Code = "health.balance"  // {0} what differs
 )
 
 // What the guard of the disk does.
@@ -83,7 +85,7 @@ var tones = map[Code]tone{
 	DiskOpen: good, DiskNoImages: warn, DiskNoIntake: bad, DiskNoWriting: bad,
 	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
-	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad,
+	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad, StatePaused: warn,
 	OutcomeDelivered: good, OutcomePublished: good, OutcomeHeld: bad, OutcomeHeldFor: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
 }
 

@@ -1,6 +1,7 @@
 // Package console is what people and other programs see of the gateway: pages
 // in English and Vietnamese, the same as JSON, health and metrics. It answers
-// on loopback only and until there are users it changes nothing: GET and HEAD.
+// on loopback only, and until there are users to anybody GET and HEAD alone; the
+// acts of package control take a POST with a person's token.
 // What it shows comes from a Source; it keeps no state.
 package console
 
@@ -23,6 +24,8 @@ import (
 	"time"
 
 	"golang.org/x/text/language"
+
+	"nhip/gateway/control"
 )
 
 // Limits of the server and of what one answer shows.
@@ -44,11 +47,13 @@ var static embed.FS
 // Options are what a console needs.
 type Options struct {
 	Source  Source
-	Journal Journal          // what came in and went out
-	Zone    *time.Location   // of the times that are shown; nil: UTC
-	Hosts   []string         // names in the Host header besides those of loopback
-	Log     *slog.Logger     // nil: slog.Default
-	Now     func() time.Time // nil: time.Now
+	Journal Journal                                      // what came in and went out
+	Acts    *control.Acts                                // what a person may do; nil: nothing
+	Person  func(token string) (name string, known bool) // whose token it is
+	Zone    *time.Location                               // of the times that are shown; nil: UTC
+	Hosts   []string                                     // names in the Host header besides those of loopback
+	Log     *slog.Logger                                 // nil: slog.Default
+	Now     func() time.Time                             // nil: time.Now
 }
 
 // A Console is an http.Handler.
@@ -57,6 +62,7 @@ type Console struct {
 	handler http.Handler
 	pages   [2]*pages
 	assets  map[string]asset
+	posts   map[string]bool // paths of the API that take POST
 	manuals [2]manual
 }
 
@@ -76,7 +82,7 @@ func New(o Options) *Console {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), manuals: manuals()}
+	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), posts: map[string]bool{}, manuals: manuals()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", c.overview)
 	mux.HandleFunc("/live", c.live)
@@ -93,6 +99,14 @@ func New(o Options) *Console {
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}/raw", c.apiRaw)
 	mux.HandleFunc("/healthz", c.healthz)
 	mux.Handle("/metrics", metrics(c))
+	if o.Acts != nil {
+		mux.HandleFunc("GET /act", c.actPage)
+		mux.HandleFunc("POST /act", c.actPost)
+		for _, path := range o.Acts.Paths() {
+			c.posts["/api/v1/"+path] = true
+			mux.HandleFunc("POST /api/v1/"+path, c.apiAct(path))
+		}
+	}
 	mux.HandleFunc("/", c.notFound)
 	c.handler = c.guard(mux)
 	return c
@@ -195,9 +209,14 @@ func (c *Console) guard(next http.Handler) http.Handler {
 			http.Error(w, "This host name is not known here; see [console].hosts of the configuration.", http.StatusMisdirectedRequest)
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		switch {
+		case r.Method == http.MethodGet, r.Method == http.MethodHead:
+		case r.Method != http.MethodPost || !c.mayPost(r.URL.Path):
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "Only GET and HEAD.", http.StatusMethodNotAllowed)
+			return
+		case foreign.Check(r) != nil:
+			c.refuse(w, http.StatusForbidden, "a page of another origin may not act here")
 			return
 		}
 		next.ServeHTTP(w, r)

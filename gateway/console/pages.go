@@ -51,6 +51,7 @@ type page struct {
 	Form     journalForm
 	Journal  pageView
 	Entry    *detailView
+	Act      *actForm
 }
 
 // When is a time as short as it is clear: the day only where it is not today,

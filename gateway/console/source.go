@@ -82,6 +82,8 @@ type Queue struct {
 	Depth       int // all items, those held included
 	Held        int // wait for a person
 	Behind      int // wait behind a held item of the same specimen, study or patient
+	Unanswered  int // were sent and not answered
+	Paused      bool
 	Oldest      time.Time
 }
 

@@ -87,6 +87,8 @@ type queueView struct {
 	OldestSeconds int64  `json:"oldest_seconds"`
 	Held          int    `json:"held"`
 	Behind        int    `json:"waiting_behind"`
+	Unanswered    int    `json:"unanswered"`
+	Paused        bool   `json:"paused"`
 }
 
 type heldView struct {
@@ -316,7 +318,7 @@ func (v viewer) connection(c Connection) connectionView {
 const driftShown = time.Minute
 
 func (v viewer) queue(q Queue) queueView {
-	return queueView{q.Destination, q.Depth, v.seconds(q.Oldest), q.Held, q.Behind}
+	return queueView{q.Destination, q.Depth, v.seconds(q.Oldest), q.Held, q.Behind, q.Unanswered, q.Paused}
 }
 
 // seconds is the age, 0 for what is not there or from a clock ahead of ours.
