@@ -1,10 +1,14 @@
 package storage
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"nhip/storage/diskguard"
+	"nhip/storage/spool"
 )
 
 // MaxTrim is how many entries one call of Trim removes at most.
@@ -53,6 +57,80 @@ func (c *committer) trim(g *group, o *op) {
 		}
 	}
 	ch.join(o.seq, o.to)
+}
+
+// References gives, for every channel, the sequences of the entries that some queue
+// item refers to, sorted, as one committed state has them. It is an error where a
+// queue is not whole: nobody can say then what is needed.
+func (s *Store) References(ctx context.Context) (refs map[string][]uint64, err error) {
+	v, err := s.look()
+	if err != nil {
+		return nil, err
+	}
+	defer v.end(&err)
+	refs = map[string][]uint64{}
+	for _, name := range s.Queues() {
+		q, err := v.queue(name)
+		if err != nil {
+			return nil, err
+		}
+		if q.depth == 0 {
+			continue
+		}
+		if err := v.references(ctx, name, q, refs); err != nil {
+			return nil, err
+		}
+	}
+	for channel, seqs := range refs {
+		slices.Sort(seqs)
+		refs[channel] = slices.Compact(seqs)
+	}
+	return refs, nil
+}
+
+func (v *view) references(ctx context.Context, name string, q queue, refs map[string][]uint64) error {
+	w := v.walk(name)
+	defer w.close()
+	var count uint64
+	for seq, ok := w.find(q.skip(0)); ok; seq, ok = w.find(q.skip(seq + 1)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if q.removed(seq) {
+			continue
+		}
+		var item QueueItem
+		body, err := itemBody(w.it.Item())
+		if err != nil || !parseItem(&item, body) {
+			return v.s.damaged(&DamagedError{Where: name, From: seq, To: seq})
+		}
+		for _, r := range item.About {
+			refs[r.Channel] = append(refs[r.Channel], r.Seq)
+		}
+		count++
+	}
+	if count != q.depth {
+		return v.s.damaged(&DamagedError{Where: name, From: q.head, To: q.next - 1, Missing: true})
+	}
+	return nil
+}
+
+// ErrBusy says that a backup is being made, which needs the objects.
+var ErrBusy = errors.New("storage: a backup is being made")
+
+// RemoveObjects removes objects that no record refers to any more. Those that are
+// gone are no error; ErrBusy: not now.
+func (s *Store) RemoveObjects(refs []spool.Ref) error {
+	if !s.keep.TryLock() {
+		return ErrBusy
+	}
+	defer s.keep.Unlock()
+	for _, r := range refs {
+		if err := s.spool.Remove(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Compact gives the space of what was trimmed and removed back: Badger else keeps

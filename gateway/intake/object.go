@@ -60,6 +60,11 @@ func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool
 		return 0, err
 	}
 	b = new(storage.Batch)
+	if first.SHA256 == e.SHA256 && firstRef == "" {
+		b.PutRef(key, accept(b, e))
+		_, err := in.store.Commit(ctx, b)
+		return ObjectFirst, err
+	}
 	if first.SHA256 == e.SHA256 {
 		repeat(b, e, firstRef)
 		if _, err := in.store.Commit(ctx, b); err != nil {
@@ -69,6 +74,9 @@ func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool
 		return ObjectRepeat, in.store.Spool().Remove(ref)
 	}
 	e.Fate = Conflict
+	if firstRef == "" {
+		firstRef = "-" // removed since
+	}
 	j = in.hold(b, e, attrs[AttrSOPInstance], reason.New(reason.OtherBytes, firstRef))
 	for _, k := range e.conflictKeys() {
 		b.PutRef(k, j)
@@ -77,6 +85,8 @@ func (in *Intake) Object(ctx context.Context, connection, peer string, ref spool
 	return ObjectConflict, err
 }
 
+// first gives the object that is known under a key; one that retention has removed
+// has no reference.
 func (in *Intake) first(key string) (Entry, string, error) {
 	v, ok, err := in.store.Get(key)
 	if err != nil {
@@ -84,6 +94,9 @@ func (in *Intake) first(key string) (Entry, string, error) {
 	}
 	if !ok {
 		return Entry{}, "", errors.New("intake: a SOP instance is there and is not there")
+	}
+	if hash, ok := gone(v); ok {
+		return Entry{SHA256: hash}, "", nil
 	}
 	ref, err := storage.ParseRef(string(v))
 	if err != nil {

@@ -138,6 +138,7 @@ func (g *Gateway) assemble() error {
 	g.startDICOM()
 	g.desk().register(g.acts)
 	g.startBackup()
+	g.startRetention()
 	g.startControl()
 	g.startAlerts()
 	g.startConsole()
@@ -148,14 +149,18 @@ func (g *Gateway) assemble() error {
 func (g *Gateway) remember() {
 	for name, c := range g.connection {
 		channel := intake.Channel(name)
-		last := g.store.Last(channel)
-		if last == 0 {
-			continue
-		}
-		e, err := g.entry(storage.Ref{Channel: channel, Seq: last})
-		if err != nil {
+		var e intake.Entry
+		var bad error
+		err := g.store.Range(channel, 0, 1, true, func(_ storage.Ref, b []byte) bool {
+			e, bad = intake.DecodeEntry(b)
+			return true
+		})
+		if err = errors.Join(err, bad); err != nil {
 			g.log.Error("last entry not readable", "connection", name, "error", err)
 			continue
+		}
+		if e.At.IsZero() {
+			continue // there is none
 		}
 		g.states.heard(name, c.Kind, e.At, host(e.Peer))
 	}
