@@ -26,6 +26,7 @@ import (
 	"nhip/hardware-sim/pacs"
 	"nhip/hardware-sim/truth"
 	"nhip/hardware-sim/wire"
+	"nhip/storage"
 )
 
 // childConfig names the configuration that this test program runs as a gateway,
@@ -49,6 +50,9 @@ func child(file string) int {
 	g, err := Start(context.Background(), cfg, Options{Version: "test", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		if errors.Is(err, storage.ErrDiskFull) {
+			return 4
+		}
 		return 1
 	}
 	fmt.Fprintln(os.Stderr, g.Wait())

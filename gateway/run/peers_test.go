@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"nhip/gateway/config"
+	"nhip/storage/diskguard"
 )
 
 // need skips where a program or a folder is absent; on CI it has to be there.
@@ -92,6 +93,7 @@ type site struct {
 	log     *capture
 	console string
 	stopped bool
+	disk    diskguard.Probe // nil: the disk as it is
 }
 
 // newSite starts a gateway of the blocks. Tables that they do not have listen on
@@ -137,7 +139,7 @@ func (s *site) start() {
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if s.g, err = Start(context.Background(), cfg, Options{Version: "test", Log: log}); err != nil {
+	if s.g, err = Start(context.Background(), cfg, Options{Version: "test", Log: log, Disk: s.disk}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.stopped = false

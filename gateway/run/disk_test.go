@@ -1,0 +1,293 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"nhip/hardware-sim/analyser"
+	"nhip/hardware-sim/lis"
+	"nhip/hardware-sim/modality"
+	"nhip/hardware-sim/pacs"
+	"nhip/hardware-sim/truth"
+	"nhip/hardware-sim/wire"
+	"nhip/storage/storagetest/figures"
+)
+
+const (
+	mebi = 1 << 20
+	gibi = 1 << 30
+)
+
+// A fullDisk is a disk of 100 GiB whose free space the test says.
+type fullDisk struct{ free atomic.Uint64 }
+
+func (d *fullDisk) probe(string) (free, total uint64, err error) {
+	return d.free.Load(), 100 * gibi, nil
+}
+
+// diskState is what the status says of the disk, and /healthz.
+func (s *site) diskState() (state string, health int) {
+	s.t.Helper()
+	var st struct{ Disk struct{ State string } }
+	s.get("/api/v1/status", &st)
+	rsp, err := http.Get("http://" + s.console + "/healthz")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rsp.Body.Close()
+	return st.Disk.State, rsp.StatusCode
+}
+
+// storeStatus sends one object and gives the status and the comment of the answer.
+func storeStatus(t *testing.T, c net.Conn, instance string) (code uint16, comment string) {
+	t.Helper()
+	c.Write(pdv(3, storeRQ(instance)))
+	c.Write(pdv(2, image(instance, 1000)))
+	_, body := readPDU(t, c)
+	for b := body[6:]; len(b) >= 8; {
+		n := int(b[4]) | int(b[5])<<8
+		value := b[8 : 8+n]
+		switch {
+		case b[0] == 0 && b[1] == 0 && b[2] == 0 && b[3] == 9: // (0000,0900)
+			code = uint16(value[0]) | uint16(value[1])<<8
+		case b[0] == 0 && b[1] == 0 && b[2] == 2 && b[3] == 9: // (0000,0902)
+			comment = strings.TrimSpace(string(value))
+		}
+		b = b[8+n:]
+	}
+	return code, comment
+}
+
+func TestADiskThatIsTooFullRefusesImagesAndThenResults(t *testing.T) {
+	t.Parallel()
+	l := newLIS(t)
+	s := wholeSite(t, l, "")
+	s.stop()
+	d := new(fullDisk)
+	d.free.Store(50 * gibi)
+	s.disk = d.probe
+	s.start()
+	st := s.status()
+	ct := associated(t, "127.0.0.1", st.Listen.DICOM, "CT1")
+	if code, comment := storeStatus(t, ct, "1.2.3.1"); code != 0 {
+		t.Fatalf("with room: %04X %s", code, comment)
+	}
+	becomes := func(want string, health int) {
+		t.Helper()
+		eventually(t, "the disk's state is "+want, func() bool {
+			state, code := s.diskState()
+			return state == want && code == health
+		})
+	}
+
+	d.free.Store(3 * gibi)
+	becomes("no images", 200)
+	files := s.spooled()
+	if code, comment := storeStatus(t, ct, "1.2.3.2"); code != 0xA700 || !strings.Contains(comment, "too full") {
+		t.Errorf("image: %04X %q", code, comment)
+	}
+	if s.spooled() != files {
+		t.Error("the refused object is in the spool")
+	}
+	s.good(t, l, "NOIMAGES") // and C-ECHO
+
+	d.free.Store(1 * gibi)
+	becomes("no intake", 503)
+	accepted := s.status().Counts.Accepted
+	a := newPeer(t, "127.0.0.1", st.Listen.HL7).send(t, oru("FULL-1"))
+	if field(a, "MSA-1") != "AR" || field(a, "MSA-2") != "FULL-1" || !strings.HasPrefix(field(a, "ERR-3"), "207") || !strings.Contains(a, "disk of the gateway is too full") {
+		t.Errorf("HL7: %q", a)
+	}
+	line := begin(t, st.Listen.Analyser["astm-1"])
+	line.want(t, astmFrame(1, records("FULL-2")), nak)
+	five := mqttConnect(t, st.Listen.MQTT, 5, "pump", "mat-khau")
+	connack(t, five)
+	five.Write(publish(5, "wards/icu/pump", "7"))
+	if kind, body := packet(t, five); kind != 0x40 || len(body) < 3 || body[2] != 0x97 {
+		t.Errorf("MQTT 5: %#x %x", kind, body)
+	}
+	four := mqttConnect(t, st.Listen.MQTT, 4, "pump", "mat-khau")
+	connack(t, four)
+	four.Write(publish(4, "wards/icu/pump", "7"))
+	closedByPeer(t, four)
+	if n := s.status().Counts.Accepted; n != accepted {
+		t.Errorf("%d accepted on a full disk", n-accepted)
+	}
+
+	d.free.Store(2*gibi + 500*mebi)
+	if state, code := s.diskState(); state != "no intake" || code != 503 {
+		t.Errorf("a little more room: %s %d", state, code)
+	}
+	d.free.Store(10 * gibi)
+	becomes("open", 200)
+	line.want(t, astmFrame(1, records("FULL-2")), ack)
+	if code, comment := storeStatus(t, ct, "1.2.3.2"); code != 0 {
+		t.Errorf("with room again: %04X %s", code, comment)
+	}
+}
+
+// TestSmallDiskWithThePACSDown fills a disk of 160 MB while the PACS is down.
+func TestSmallDiskWithThePACSDown(t *testing.T) {
+	const limit = "more than 100 accepted, refused before full, results still taken, alive, 0 lost"
+	if testing.Short() {
+		t.Skip("fills a disk")
+	}
+	h := newHospital(t)
+	if os.Getuid() != 0 {
+		figures.Skip(t, limit, "not root: no file system can be mounted")
+	}
+	if err := os.Mkdir(h.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mount := func(options string) error {
+		out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", h.data).CombinedOutput()
+		return errors.Join(err, func() error {
+			if err != nil {
+				return errors.New(string(out))
+			}
+			return nil
+		}())
+	}
+	if err := mount("size=160m,mode=700"); err != nil {
+		figures.Skip(t, limit, "tmpfs cannot be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", h.data).Run() })
+	gateway := h.gateway()
+	t.Cleanup(func() { gateway.Process.Kill(); gateway.Wait() })
+
+	quiet := slog.New(slog.DiscardHandler)
+	seed := rand.Uint64()
+	start := time.Now().In(time.FixedZone("", 7*3600))
+	l := lis.New(lis.Options{Name: "lis", Received: h.truth.Arrive, Log: quiet, Now: time.Now, Zone: time.UTC})
+	h.goRun(func(ctx context.Context) { l.Run(ctx, h.ports["lis"], nil) })
+	xn := analyser.New(analyser.Options{
+		Name: "xn-1", Model: analyser.Models["sysmex-xn-l"], Seed: seed, Start: start, Number: 1, To: []string{"lis"}, Every: 40 * time.Millisecond,
+		Timing: analyser.Timing{Reply: 3 * time.Second, Busy: 300 * time.Millisecond, Contention: 50 * time.Millisecond, Redial: 30 * time.Millisecond}, Truth: h.truth, Log: quiet,
+	})
+	h.goRun(func(ctx context.Context) {
+		xn.Run(ctx, func(ctx context.Context) (wire.Line, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", h.ports["xn-1"])
+		})
+	})
+	ct := modality.New(modality.Options{
+		Name: "ct-1", AETitle: "CT1", Called: "NHIP", Address: func() (string, error) { return h.ports["dicom"], nil },
+		Seed: seed, Start: start, To: []string{"pacs"}, Every: 20 * time.Millisecond, Size: 512, Truth: h.truth, Log: quiet,
+	})
+	h.goRun(ct.Run)
+
+	h.untilDisk("no images", 60*time.Second)
+	results := h.truth.Report().Kinds[truth.ORU].Received
+	accepted := ct.Sent()
+	if accepted <= 100 {
+		t.Errorf("only %d objects were accepted", accepted)
+	}
+	within(t, 20*time.Second, "results are still taken while images are refused", func() bool {
+		return h.truth.Report().Kinds[truth.ORU].Received >= results+20
+	})
+	free := h.untilDisk("no images", time.Second)
+
+	// Somebody else fills the disk: nothing is taken any more, and the process
+	// lives on.
+	filler := filepath.Join(h.data, "filler")
+	fill(t, filler)
+	h.untilDisk("no writing", 10*time.Second)
+	time.Sleep(time.Second)
+	if gateway.Process.Signal(syscall.Signal(0)) != nil {
+		t.Fatal("the gateway has died of the full disk")
+	}
+
+	// A crash now, and a start on the full disk: it refuses in words.
+	gateway.Process.Kill()
+	gateway.Wait()
+	fill(t, filler+"2")
+	full := h.gateway()
+	var exit *exec.ExitError
+	if err := full.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 4 {
+		t.Errorf("a start on a full disk ended with %v, want exit status 4", err)
+	}
+
+	// Space is back, and the PACS too.
+	for _, f := range []string{filler, filler + "2"} {
+		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	if err := mount("remount,size=800m"); err != nil {
+		t.Fatal(err)
+	}
+	gateway = h.gateway()
+	p := pacs.New(pacs.Options{Name: "pacs", AETitle: "PACS", Received: h.truth.Arrive, Log: quiet})
+	h.goRun(func(ctx context.Context) { p.Run(ctx, h.ports["pacs"], nil) })
+	h.untilDisk("open", 20*time.Second)
+	xn.Stop()
+	ct.Stop()
+	h.drain()
+	report := h.truth.Report()
+	var text bytes.Buffer
+	report.WriteText(&text)
+	t.Logf("%s", &text)
+	if !report.Good() {
+		t.Error("something acknowledged was lost, doubled or changed")
+	}
+	figures.Report(t, fmt.Sprintf("160 MB, PACS down: %d objects accepted, then A700 with %d MiB free; results still taken; full, killed and started on the full disk (exit 4); %d objects and %d results delivered, %d lost",
+		accepted, free>>20, report.Kinds[truth.Instance].Delivered, report.Kinds[truth.ORU].Delivered, report.Lost), limit)
+}
+
+// untilDisk waits until the gateway's disk is in a state, and says what is free.
+func (h *hospital) untilDisk(state string, limit time.Duration) (free uint64) {
+	h.t.Helper()
+	var last string
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		rsp, err := http.Get("http://" + h.ports["console"] + "/api/v1/status")
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		var st struct {
+			Disk struct {
+				State string
+				Free  uint64 `json:"free_bytes"`
+			}
+		}
+		err = json.NewDecoder(rsp.Body).Decode(&st)
+		rsp.Body.Close()
+		if last = fmt.Sprintf("%s, %d bytes free, %v", st.Disk.State, st.Disk.Free, err); st.Disk.State == state {
+			return st.Disk.Free
+		}
+	}
+	h.t.Fatalf("the disk did not become %q within %v: %s", state, limit, last)
+	return 0
+}
+
+// fill writes until the disk takes no more.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, size := range []int{1 << 20, 4 << 10} {
+		block := make([]byte, size)
+		for err = nil; err == nil; {
+			_, err = io.Copy(f, bytes.NewReader(block))
+		}
+	}
+}
