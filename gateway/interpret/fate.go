@@ -52,6 +52,10 @@ func ReadFate(s *storage.Store, about storage.Ref) (f Fate, ok bool, err error) 
 	return f, true, nil
 }
 
+// DiscardedKey has the name of the person who discarded what was held of an
+// entry.
+func DiscardedKey(about storage.Ref) string { return "discarded/" + about.String() }
+
 // sentKey is where the reference of a rendered message is found by its mark.
 func sentKey(destination, mark string) string { return "sent/" + destination + "/" + mark }
 
@@ -87,6 +91,7 @@ func EntryKeys(s *storage.Store, ref storage.Ref, e intake.Entry) ([]string, err
 		id := e.Attrs["id"]
 		return append(keys, sentKey(e.Connection, id), delivery.DeliveredKey(e.Connection, id)), nil
 	}
+	keys = append(keys, DiscardedKey(ref))
 	f, ok, err := ReadFate(s, ref)
 	if err != nil || !ok {
 		return keys, err

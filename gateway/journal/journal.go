@@ -105,25 +105,26 @@ func (q Query) names() []string {
 
 // An Entry is one message or object of the journal and what became of it.
 type Entry struct {
-	Ref        string            `json:"ref"`
-	Direction  string            `json:"direction"` // "in" or "out"
-	Kind       string            `json:"kind"`
-	Connection string            `json:"connection"`
-	Peer       string            `json:"peer,omitempty"`
-	Received   time.Time         `json:"received"`             // by our clock; when it was rendered, for one that goes out
-	DeviceTime time.Time         `json:"device_time,omitzero"` // of the message, by the device's clock
-	Subject    string            `json:"subject,omitempty"`    // what a person knows it by
-	SHA256     string            `json:"sha256"`               //
-	Bytes      int64             `json:"bytes"`                //
-	Resend     bool              `json:"resend,omitempty"`     // the device sent the same before, deliberately
-	ClockBack  bool              `json:"clock_back,omitempty"` // our clock had gone back since the entry before
-	States     []State           `json:"states"`               //
-	Reasons    []reason.Reason   `json:"reasons,omitempty"`    // why it is held
-	Consumed   []string          `json:"consumed,omitempty"`   // kinds
-	Attributes map[string]string `json:"attributes,omitempty"` //
-	Of         string            `json:"of,omitempty"`         // the entry that it was made of, or is a repeat of
-	Deliveries []Delivery        `json:"deliveries,omitempty"` //
-	Damaged    string            `json:"damaged,omitempty"`    // why it cannot be read
+	Ref         string            `json:"ref"`
+	Direction   string            `json:"direction"` // "in" or "out"
+	Kind        string            `json:"kind"`
+	Connection  string            `json:"connection"`
+	Peer        string            `json:"peer,omitempty"`
+	Received    time.Time         `json:"received"`               // by our clock; when it was rendered, for one that goes out
+	DeviceTime  time.Time         `json:"device_time,omitzero"`   // of the message, by the device's clock
+	Subject     string            `json:"subject,omitempty"`      // what a person knows it by
+	SHA256      string            `json:"sha256"`                 //
+	Bytes       int64             `json:"bytes"`                  //
+	Resend      bool              `json:"resend,omitempty"`       // the device sent the same before, deliberately
+	ClockBack   bool              `json:"clock_back,omitempty"`   // our clock had gone back since the entry before
+	States      []State           `json:"states"`                 //
+	Reasons     []reason.Reason   `json:"reasons,omitempty"`      // why it is held
+	Consumed    []string          `json:"consumed,omitempty"`     // kinds
+	Attributes  map[string]string `json:"attributes,omitempty"`   //
+	DiscardedBy string            `json:"discarded_by,omitempty"` // who discarded what was held of it
+	Of          string            `json:"of,omitempty"`           // the entry that it was made of, or is a repeat of
+	Deliveries  []Delivery        `json:"deliveries,omitempty"`   //
+	Damaged     string            `json:"damaged,omitempty"`      // why it cannot be read
 }
 
 // A Delivery is where an entry is on its way to one destination.
@@ -133,6 +134,7 @@ type Delivery struct {
 	Sent        string        `json:"ref"`          // the journal entry of what is sent
 	State       State         `json:"state"`        //
 	At          time.Time     `json:"at,omitzero"`  // when it came into the state
+	By          string        `json:"by,omitempty"` // who discarded it
 	Attempts    int           `json:"attempts"`     // not settled
 	Reason      reason.Reason `json:"why,omitzero"` // why it waits or is held
 }
@@ -206,6 +208,14 @@ func basic(ref storage.Ref, e intake.Entry) Entry {
 // fate adds what became of an entry. Deliveries that are not settled are Queued
 // until the resolver has looked at the queues.
 func (j *Journal) fate(x *Entry, ref storage.Ref, e intake.Entry) error {
+	by, ok, err := j.Store.Get(interpret.DiscardedKey(ref))
+	if err != nil {
+		return err
+	}
+	if ok {
+		x.add(Discarded)
+		x.DiscardedBy = string(by)
+	}
 	switch e.Fate {
 	case intake.Repeat:
 		x.add(Repeat)
@@ -264,7 +274,7 @@ func (j *Journal) delivery(x *Entry, sent interpret.Sent) error {
 		return err
 	}
 	if settled {
-		d.State, d.At, d.Reason = end.State, end.At, end.Reason
+		d.State, d.At, d.By = end.State, end.At, end.By
 		x.add(d.State)
 	}
 	x.Deliveries = append(x.Deliveries, d)
@@ -273,9 +283,9 @@ func (j *Journal) delivery(x *Entry, sent interpret.Sent) error {
 
 // An end is how a delivery ended.
 type end struct {
-	State  State
-	At     time.Time
-	Reason reason.Reason
+	State State
+	At    time.Time
+	By    string
 }
 
 // settled reads how a delivery ended, where it has.
@@ -284,9 +294,16 @@ func settled(s *storage.Store, sent interpret.Sent) (end, bool, error) {
 	if err != nil || !ok {
 		return end{}, false, err
 	}
-	at, err := time.Parse(time.RFC3339, string(b))
+	x, err := delivery.DecodeSettled(b)
 	if err != nil {
-		return end{}, false, fmt.Errorf("the note of a delivery to %s cannot be read", sent.Destination)
+		return end{}, false, err
 	}
-	return end{State: Delivered, At: at}, true, nil
+	e := end{State: Delivered, At: x.At, By: x.By}
+	switch x.How {
+	case delivery.Discarded:
+		e.State = Discarded
+	case delivery.Expired:
+		e.State = Expired
+	}
+	return e, true, nil
 }

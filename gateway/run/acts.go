@@ -99,9 +99,6 @@ const (
 	maxIDs        = 1000
 )
 
-// discardedKey has the name of the person who discarded what was held of an entry.
-func discardedKey(ref storage.Ref) string { return "discarded/" + ref.String() }
-
 // A desk is where people act on what waits.
 type desk struct {
 	store   *storage.Store
@@ -317,7 +314,7 @@ func (d *desk) discardHeld(ctx context.Context, who control.Actor, seq uint64, w
 	b.Remove(intake.HeldQueue, seq)
 	if len(item.About) > 0 {
 		a.About = item.About[0].String()
-		b.Put(discardedKey(item.About[0]), []byte(who.By))
+		b.Put(interpret.DiscardedKey(item.About[0]), []byte(who.By))
 	}
 	b.Add(delivery.CountHeld, -1)
 	b.Add(delivery.CountDiscarded, 1)

@@ -20,6 +20,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
+	"nhip/gateway/journal"
 	"nhip/gateway/lis"
 	"nhip/gateway/modality"
 	"nhip/gateway/route"
@@ -124,7 +125,7 @@ func (g *Gateway) assemble() error {
 	g.remember()
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
-		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish,
+		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
 	}
 	g.goRun("interpret", iw.Run)
 	for _, d := range g.cfg.Destinations {
@@ -137,6 +138,7 @@ func (g *Gateway) assemble() error {
 	g.startHL7()
 	g.startDICOM()
 	g.desk().register(g.acts)
+	g.journal().Register(g.acts)
 	g.startBackup()
 	g.startRetention()
 	g.startControl()
@@ -145,13 +147,20 @@ func (g *Gateway) assemble() error {
 	return nil
 }
 
+// journal is what came in and went out, to look at.
+func (g *Gateway) journal() *journal.Journal {
+	return &journal.Journal{Store: g.store, Subject: source{g}.subject}
+}
+
 // remember reads when each connection last brought something.
 func (g *Gateway) remember() {
 	for name, c := range g.connection {
 		channel := intake.Channel(name)
 		var e intake.Entry
+		var last storage.Ref
 		var bad error
-		err := g.store.Range(channel, 0, 1, true, func(_ storage.Ref, b []byte) bool {
+		err := g.store.Range(channel, 0, 1, true, func(ref storage.Ref, b []byte) bool {
+			last = ref
 			e, bad = intake.DecodeEntry(b)
 			return true
 		})
@@ -163,6 +172,9 @@ func (g *Gateway) remember() {
 			continue // there is none
 		}
 		g.states.heard(name, c.Kind, e.At, host(e.Peer))
+		if f, ok, err := interpret.ReadFate(g.store, last); err == nil && ok && !f.DeviceTime.IsZero() {
+			g.states.told(name, e.At, f.DeviceTime)
+		}
 	}
 }
 

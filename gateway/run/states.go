@@ -20,18 +20,20 @@ type state struct {
 	Last       time.Time // when something last came
 	Before     string    // who brought something before this start
 	Messages   int64
+	Drift      *time.Duration // of its clock; nil: it told no time
 }
 
 // states are the states of all connections and listeners.
 type states struct {
 	mu     sync.Mutex
 	byName map[string]*state
+	drifts map[string]*drift
 	listen map[string][]string      // listener -> real addresses
 	closed map[string]reason.Reason // listener -> why it is not open
 }
 
 func newStates() *states {
-	return &states{byName: map[string]*state{}, listen: map[string][]string{}, closed: map[string]reason.Reason{}}
+	return &states{byName: map[string]*state{}, drifts: map[string]*drift{}, listen: map[string][]string{}, closed: map[string]reason.Reason{}}
 }
 
 // set changes the state of a connection; the time of the change is kept when
@@ -72,6 +74,16 @@ func (s *states) seen(name, kind string) {
 	st.Messages++
 }
 
+// told notes the time that a message has by its device's clock, and by ours.
+func (s *states) told(name string, received, device time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.drifts[name] == nil {
+		s.drifts[name] = new(drift)
+	}
+	s.drifts[name].told(device.Sub(received))
+}
+
 func (s *states) get(name, kind string) *state {
 	st := s.byName[name]
 	if st == nil {
@@ -101,7 +113,9 @@ func (s *states) list() []state {
 	defer s.mu.Unlock()
 	var l []state
 	for _, st := range s.byName {
-		l = append(l, *st)
+		x := *st
+		x.Drift = s.drifts[st.Name].median()
+		l = append(l, x)
 	}
 	slices.SortFunc(l, func(a, b state) int {
 		if c := strings.Compare(a.Kind, b.Kind); c != 0 {

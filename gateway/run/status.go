@@ -25,7 +25,7 @@ var errNoObject = errors.New("the journal entry holds no object")
 
 // startConsole opens the console's listener.
 func (g *Gateway) startConsole() {
-	c := console.New(console.Options{Source: source{g}, Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person})
+	c := console.New(console.Options{Source: source{g}, Journal: g.journal(), Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person})
 	g.keepOpen("console", func() ([]string, func(context.Context) error, error) {
 		open, err := listenAll(g.cfg.Console.Listen)
 		if err != nil {
@@ -65,7 +65,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 	for _, c := range g.states.list() {
 		st.Connections = append(st.Connections, console.Connection{
 			Name: c.Name, Kind: c.Kind, State: connectionWords(c), Since: c.Since, Last: c.Last,
-			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages,
+			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages, Drift: c.Drift,
 		})
 	}
 	if err := s.destinations(&st, snap); err != nil {
@@ -312,7 +312,7 @@ func (s source) outcome(ref storage.Ref, e intake.Entry) console.Words {
 	case intake.Repeat:
 		return console.Say(console.OutcomeConsumed, "duplicate")
 	}
-	if by, ok, err := s.g.store.Get(discardedKey(ref)); err == nil && ok {
+	if by, ok, err := s.g.store.Get(interpret.DiscardedKey(ref)); err == nil && ok {
 		return console.Say(console.OutcomeDiscarded, string(by))
 	}
 	f, ok, err := interpret.ReadFate(s.g.store, ref)
