@@ -143,7 +143,7 @@ func (v *vitalsOut) observed(connection string, received time.Time, obs []record
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.devices[connection]
-	messages, err := d.Observe(obs, received)
+	messages, err := d.Observe(obs, received, time.Now())
 	if err != nil {
 		v.log.Error("not published", "monitor", connection, "error", err)
 	}

@@ -28,7 +28,9 @@ type Device struct {
 	State State // empty: nothing was published yet
 	Seq   uint64
 	Since time.Time // of State
-	Last  time.Time // when the last reading was received
+	Last  time.Time // when the last reading was received, by the clock of the day
+
+	fresh time.Time // since when no reading was received, by the monotonic clock
 }
 
 // status is the retained payload of a device.
@@ -40,19 +42,25 @@ type status struct {
 	Seq         uint64  `json:"seq"`
 }
 
-// Observe returns the messages of observations received at now: each with the
-// next number of the sequence, before them the status where it changed. The
+// Observe returns the messages of observations that were received at received:
+// each with the next number of the sequence, before them the status where it changed. The
 // sequence has no gap while the process lives (a new one begins at 1); who
 // misses a number missed a reading.
-func (d *Device) Observe(observations []record.Observation, now time.Time) ([]Message, error) {
+//
+// now is a reading of the monotonic clock too (time.Now): how old the last
+// reading is does not change when the clock of the day is set. Readings that
+// waited in the journal are as old as that clock says; one that was set back
+// meanwhile makes no reading newer than now.
+func (d *Device) Observe(observations []record.Observation, received, now time.Time) ([]Message, error) {
 	if len(observations) == 0 {
 		return nil, nil
 	}
-	d.Last = now
+	d.Last = received
 	messages := d.enter(Online, now)
+	d.fresh = now.Add(-max(0, now.Sub(received)))
 	for _, o := range observations {
 		o.Unit, o.Device.Connection = d.Unit, d.Name
-		m, err := Numeric(d.Site, o, d.Seq+1, now)
+		m, err := Numeric(d.Site, o, d.Seq+1, received)
 		if err != nil {
 			return messages, err
 		}
@@ -77,15 +85,7 @@ func (d *Device) Timer() time.Time {
 	if d.State != Online || d.Limit == 0 {
 		return time.Time{}
 	}
-	return d.fresh().Add(d.Limit)
-}
-
-// fresh is since when no reading was received.
-func (d *Device) fresh() time.Time {
-	if d.Last.After(d.Since) {
-		return d.Last
-	}
-	return d.Since
+	return d.fresh.Add(d.Limit)
 }
 
 // TimedOut makes a device stale whose last reading is older than Limit.
@@ -100,7 +100,7 @@ func (d *Device) enter(s State, now time.Time) []Message {
 	if d.State == s {
 		return nil
 	}
-	d.State, d.Since = s, now
+	d.State, d.Since, d.fresh = s, now, now
 	return []Message{d.Status()}
 }
 

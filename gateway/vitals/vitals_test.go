@@ -102,7 +102,7 @@ func TestDevice(t *testing.T) {
 	}
 	o := saturation()
 	o.Unit, o.Device.Connection = "other", "other" // the connection's names count
-	ms, err := d.Observe([]record.Observation{o, o}, at(3))
+	ms, err := d.Observe([]record.Observation{o, o}, at(3), at(3))
 	check("observe", ms, `"seq":1,`, `"seq":2,`)
 	if err != nil || ms[0].Topic != "v1/s/icu/bed-12/numeric" {
 		t.Errorf("%s, %v", ms[0].Topic, err)
@@ -114,9 +114,9 @@ func TestDevice(t *testing.T) {
 	if !d.Timer().IsZero() {
 		t.Error("a stale device has no timer")
 	}
-	ms, _ = d.Observe([]record.Observation{o}, at(15))
+	ms, _ = d.Observe([]record.Observation{o}, at(15), at(15))
 	check("fresh", ms, `"status":"online"`, `"seq":3,`)
-	ms, err = d.Observe(nil, at(16))
+	ms, err = d.Observe(nil, at(16), at(16))
 	check("nothing", ms)
 	if err != nil || !d.Last.Equal(at(15)) {
 		t.Error("no observation is no reading")
@@ -125,6 +125,32 @@ func TestDevice(t *testing.T) {
 	check("back", d.Connected(at(100)), `"status":"online"`)
 	if !d.Timer().Equal(at(110)) {
 		t.Errorf("an old reading does not make a new connection stale at once: %v", d.Timer())
+	}
+}
+
+// The clock of the day jumps while a monitor is silent: its last reading gets
+// neither younger nor older by that (T16, T31).
+func TestStalenessDoesNotHangOnTheClockOfTheDay(t *testing.T) {
+	start := time.Now() // has the monotonic clock
+	for _, back := range []time.Duration{0, time.Hour, 87600 * time.Hour} {
+		d := Device{Site: "s", Unit: "icu", Name: "bed-12", Limit: 10 * time.Second}
+		d.Connected(start)
+		received := start.Round(0).Add(-time.Second).Add(back) // as the journal has it; then the clock was set back
+		if _, err := d.Observe([]record.Observation{saturation()}, received, start); err != nil {
+			t.Fatal(err)
+		}
+		if m := d.TimedOut(start.Add(5 * time.Second)); m != nil {
+			t.Errorf("%v: stale too early", back)
+		}
+		if m := d.TimedOut(start.Add(10 * time.Second)); len(m) != 1 {
+			t.Errorf("%v: not stale after 10 s", back)
+		}
+	}
+	// What waited in the journal is as old as it is.
+	d := Device{Site: "s", Unit: "icu", Name: "bed-12", Limit: 10 * time.Second}
+	d.Observe([]record.Observation{saturation()}, start.Round(0).Add(-time.Hour), start)
+	if m := d.TimedOut(start.Add(time.Second)); len(m) != 1 {
+		t.Error("a reading of an hour ago is shown as fresh")
 	}
 }
 
