@@ -412,10 +412,31 @@ func (c *committer) write(g *group) error {
 	if g.err != nil {
 		return g.err
 	}
+	c.watch(g, "before")
 	if err := g.txn.CommitAt(c.root.commit, nil); err != nil {
 		return err
 	}
+	c.watch(g, "after")
 	return c.s.fault("committed")
+}
+
+// watch tells Options.Watch what the group holds.
+func (c *committer) watch(g *group, when string) {
+	if c.s.o.Watch == nil {
+		return
+	}
+	for _, r := range g.members {
+		for _, o := range r.batch.ops {
+			switch o.kind {
+			case opAppend:
+				c.s.o.Watch(when, "append "+o.name)
+			case opEnqueue:
+				c.s.o.Watch(when, "enqueue "+o.name)
+			case opRemove:
+				c.s.o.Watch(when, "remove "+o.name)
+			}
+		}
+	}
 }
 
 func (c *committer) control(g *group, space byte, name string, record []byte, sum *uint64) {

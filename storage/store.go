@@ -35,6 +35,12 @@ type Options struct {
 	// it), "highwater", and the steps of the spool. Nil outside of tests.
 	Fault func(step string) error
 
+	// Watch is told what a transaction holds, before it is committed and after it
+	// is durable and before anybody hears of it: when is "before" or "after", what
+	// is "append", "enqueue" or "remove" and a channel or queue. For tests that
+	// kill the process there; nil outside of tests.
+	Watch func(when, what string)
+
 	next func(last uint64) uint64 // of a restore, see RestoreOptions.Next
 }
 

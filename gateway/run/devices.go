@@ -134,9 +134,10 @@ func portReason(s port.State, a port.Address) reason.Reason {
 // mllp serves a device that speaks HL7. Who it is follows from the port.
 func (d device) mllp(ctx context.Context, c port.Conn) error {
 	return d.g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
-		MaxFrame: int(d.g.cfg.HL7.MaxMessage),
-		Log:      d.g.log.With(d.kind, d.name),
-		TooLong:  d.g.tooLong,
+		MaxFrame:     int(d.g.cfg.HL7.MaxMessage),
+		FrameTimeout: d.g.frame,
+		Log:          d.g.log.With(d.kind, d.name),
+		TooLong:      d.g.tooLong,
 		Handler: func(ctx context.Context, frame []byte) ([]byte, error) {
 			m, err := hl7.Parse(frame)
 			return d.g.hl7Message(ctx, d, true, c.Peer(), m, err)

@@ -116,9 +116,10 @@ func (l *peerListener) serve(ctx context.Context, c net.Conn) {
 	}()
 	// The reason is in the log.
 	_ = l.g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
-		MaxFrame: int(l.g.cfg.HL7.MaxMessage),
-		Log:      l.g.log.With("peer", address.String()),
-		TooLong:  l.g.tooLong,
+		MaxFrame:     int(l.g.cfg.HL7.MaxMessage),
+		FrameTimeout: l.g.frame,
+		Log:          l.g.log.With("peer", address.String()),
+		TooLong:      l.g.tooLong,
 		Handler: func(ctx context.Context, frame []byte) ([]byte, error) {
 			m, bad := hl7.Parse(frame)
 			if m == nil {

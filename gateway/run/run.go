@@ -41,6 +41,12 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Disk    diskguard.Probe // of the free space; nil asks the system
+
+	FrameTimeout time.Duration // of MLLP, from VT to FS; 0: a minute
+
+	// Watch and Fault are storage.Options', for tests; nil outside of them.
+	Watch func(when, what string)
+	Fault func(step string) error
 }
 
 // A Gateway is a running gateway.
@@ -49,6 +55,7 @@ type Gateway struct {
 	log     *slog.Logger
 	version string
 	started time.Time
+	frame   time.Duration // see Options.FrameTimeout
 
 	store      *storage.Store
 	acts       *control.Acts // what people may do; register in assemble, before startControl
@@ -80,7 +87,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 	if o.Disk == nil {
 		o.Disk = diskguard.System
 	}
-	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk, SpoolRefs: intake.SpoolRefs})
+	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk, SpoolRefs: intake.SpoolRefs, Watch: o.Watch, Fault: o.Fault})
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +95,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfiguration, err), store.Close())
 	}
 	g := &Gateway{
-		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(),
+		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(), frame: o.FrameTimeout,
 		store: store, in: intake.New(store, o.Log), profiles: profiles,
 		workers: map[string]*delivery.Worker{}, states: newStates(), acts: control.New(o.Log),
 	}
