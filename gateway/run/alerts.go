@@ -72,6 +72,7 @@ func (g *Gateway) readings(now time.Time) []alert.Reading {
 		all = append(all, g.queueReadings(now, d.Name, snap)...)
 	}
 	all = append(all, g.silence(now)...)
+	all = append(all, g.clocks()...)
 	all = append(all, diskReadings(g.store.Disk())...)
 	return append(all, g.listeners()...)
 }
@@ -126,20 +127,22 @@ func (g *Gateway) oldest(now time.Time, w *delivery.Worker, queue string) (time.
 func (g *Gateway) silence(now time.Time) []alert.Reading {
 	last := map[string]time.Time{}
 	for _, s := range g.states.list() {
-		if s.Last.After(last[s.Name]) {
-			last[s.Name] = s.Last
-		}
+		last[s.Name] = s.Last
 	}
 	var all []alert.Reading
 	limits := g.silent()
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
 		since := last[name]
-		heard := !since.IsZero()
-		if !heard {
-			since = g.started
+		heard := since.After(g.started)
+		waited := now.Sub(g.started)
+		if heard {
+			waited = now.Sub(since)
 		}
-		quiet := now.Sub(since)
-		r := level(alert.Silent, name, quiet >= limits[name], strconv.Itoa(int(quiet/time.Minute)))
+		said := waited
+		if !since.IsZero() {
+			said = max(waited, now.Sub(since))
+		}
+		r := level(alert.Silent, name, waited >= limits[name], strconv.Itoa(int(said/time.Minute)))
 		if !heard && r.Level != alert.Bad {
 			r.Level = alert.Between
 		}
@@ -172,6 +175,26 @@ func (g *Gateway) silent() map[string]time.Duration {
 		add(c.Name, c.Silent)
 	}
 	return limits
+}
+
+// clocks reads how far devices' clocks are from ours. One that has told no time
+// since the start leaves its alert as it was.
+func (g *Gateway) clocks() []alert.Reading {
+	var all []alert.Reading
+	for _, s := range g.states.list() {
+		r := alert.Reading{Code: alert.Drift, Subject: s.Name, Level: alert.Between}
+		if s.Drift != nil {
+			r.Args = []string{fmt.Sprintf("%+d", int64(*s.Drift/time.Second))}
+			switch d := s.Drift.Abs(); {
+			case d >= g.cfg.Alerts.Drift:
+				r.Level = alert.Bad
+			case d < g.cfg.Alerts.Drift*3/4:
+				r.Level = alert.Quiet
+			}
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // diskReadings follow the guard, which has its own hysteresis.
