@@ -26,7 +26,7 @@ func (b *bench) idle() error {
 		resident = append(resident, m)
 		g.stop()
 	}
-	b.under("from start to listening", "s", took, 1)
-	b.under("idle resident memory", "MiB", resident, 60)
+	b.under("from start to listening", "s", took, nil, "", 1)
+	b.under("idle resident memory", "MiB", resident, nil, "", 60)
 	return nil
 }

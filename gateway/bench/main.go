@@ -38,7 +38,7 @@ func main() {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
 		}
-		log.Println("measuring", part.name)
+		log.Printf("measuring %s, load average %s", part.name, loadAverage())
 		if err := b.scratch(part.run); err != nil {
 			b.failed = append(b.failed, part.name+": "+err.Error())
 		}
@@ -50,6 +50,13 @@ func main() {
 	if len(b.failed) > 0 {
 		os.Exit(1)
 	}
+}
+
+// loadAverage tells how much else the machine does: the more, the less the figures say.
+func loadAverage() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 type bench struct {
@@ -69,8 +76,8 @@ type row struct {
 	Beside string    `json:"beside,omitempty"`
 	Theirs float64   `json:"theirs,omitempty"`
 	Ratio  float64   `json:"ratio,omitempty"`
-	Limit  float64   `json:"limit,omitempty"` // of the ratio, or of ours where there is none
-	Most   bool      `json:"most,omitempty"`  // the limit is the most, not the least
+	Limit  float64   `json:"limit,omitempty"` // the least ratio
+	Most   bool      `json:"most,omitempty"`  // the limit is the most of ours instead
 	Runs   []float64 `json:"runs,omitempty"`
 	Met    bool      `json:"met"`
 }
@@ -84,9 +91,14 @@ func (b *bench) beside(what, unit string, ours, theirs []float64, name string, l
 	b.rows = append(b.rows, r)
 }
 
-// under adds a figure that must stay under a limit, 0 for one that is only shown.
-func (b *bench) under(what, unit string, ours []float64, limit float64) {
+// under adds a figure that must stay under a limit, 0 for one that is only shown,
+// with another program's where there is one: nil for none.
+func (b *bench) under(what, unit string, ours, theirs []float64, name string, limit float64) {
 	r := row{What: what, Unit: unit, Ours: median(ours), Limit: limit, Most: true, Runs: ours}
+	if theirs != nil {
+		r.Beside, r.Theirs = name, median(theirs)
+		r.Ratio = r.Ours / r.Theirs
+	}
 	r.Met = limit == 0 || r.Ours < limit
 	b.rows = append(b.rows, r)
 }
