@@ -209,8 +209,14 @@ func (l badgerLog) Errorf(format string, _ ...any) {
 	}
 }
 
+// Warningf takes a compaction that failed for a failure too: Badger would try it
+// again, on a manifest of which nobody knows what is on the disk.
 func (l badgerLog) Warningf(format string, _ ...any) {
-	l.s.o.Log.Warn("badger", "text", strings.TrimSpace(format))
+	text := strings.TrimSpace(format)
+	l.s.o.Log.Warn("badger", "text", text)
+	if strings.Contains(text, "FAILED") || strings.HasPrefix(text, "While ") {
+		l.s.fail("badger reports: "+text, errors.New(text))
+	}
 }
 
 func (badgerLog) Infof(string, ...any)  {}
@@ -240,6 +246,9 @@ func (s *Store) prepare(ctx context.Context, dir string) error {
 		if err := removeEmpty(filepath.Join(dir, pattern)); err != nil {
 			return fmt.Errorf("storage: %w", err)
 		}
+	}
+	if err := s.repairManifest(dir); err != nil {
+		return fmt.Errorf("storage: the manifest: %s", reason(err))
 	}
 	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {

@@ -210,14 +210,20 @@ func (g *Gateway) Done() <-chan struct{} { return g.ctx.Done() }
 // errStopped is the cause of an ordinary stop.
 var errStopped = errors.New("stopped")
 
-// Close stops taking in, lets what is under way end, and closes the store.
+// Close stops taking in, lets what is under way end, and closes the store. After a
+// failed commit it waits for nobody: the sooner the process ends, the less is
+// written to a disk that failed.
 func (g *Gateway) Close() error {
 	g.cancel(errStopped)
+	patience := 8 * time.Second
+	if g.Failed() {
+		patience = 200 * time.Millisecond
+	}
 	ended := make(chan struct{})
 	go func() { g.wg.Wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(8 * time.Second):
+	case <-time.After(patience):
 		g.log.Warn("some connections did not end in time; what they had sent was not acknowledged and will come again")
 	}
 	return g.store.Close()
