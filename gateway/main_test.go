@@ -230,7 +230,7 @@ func endsWithStatus3(t *testing.T, file string, c *exec.Cmd, length int, breakIt
 	t.Logf("exit status 3 after %d messages acknowledged", acknowledged)
 
 	// A supervisor starts it again.
-	_, _, listen = running(t, nhip("run", "--config", file))
+	again, _, listen := running(t, nhip("run", "--config", file))
 	rsp, err := http.Get("http://" + listen["console"].(string) + "/api/v1/status")
 	if err != nil {
 		t.Fatal(err)
@@ -242,6 +242,6 @@ func endsWithStatus3(t *testing.T, file string, c *exec.Cmd, length int, breakIt
 	}
 	// One more may be stored, of which the sender had no answer.
 	if n := st.Counts.Accepted; n < acknowledged || n > acknowledged+1 {
-		t.Errorf("%d were acknowledged, %d are there", acknowledged, n)
+		t.Errorf("%d were acknowledged, %d are there\nbefore:\n%s\nafter:\n%s", acknowledged, n, log(), again())
 	}
 }
