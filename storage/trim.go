@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -60,32 +61,40 @@ func (c *committer) trim(g *group, o *op) {
 }
 
 // References gives, for every channel, the sequences of the entries that some queue
-// item refers to, sorted, as one committed state has them. It is an error where a
-// queue is not whole: nobody can say then what is needed.
-func (s *Store) References(ctx context.Context) (refs map[string][]uint64, err error) {
+// item refers to, sorted, and the last entry, as one committed state has them: what
+// comes after it may be referred to from then on. It is an error where a queue is not
+// whole: nobody can say then what is needed.
+func (s *Store) References(ctx context.Context) (refs map[string][]uint64, last map[string]uint64, err error) {
 	v, err := s.look()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer v.end(&err)
-	refs = map[string][]uint64{}
+	refs, last = map[string][]uint64{}, map[string]uint64{}
+	for _, name := range s.Channels() {
+		ch, err := v.channel(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		last[name] = ch.last
+	}
 	for _, name := range s.Queues() {
 		q, err := v.queue(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if q.depth == 0 {
 			continue
 		}
 		if err := v.references(ctx, name, q, refs); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for channel, seqs := range refs {
 		slices.Sort(seqs)
 		refs[channel] = slices.Compact(seqs)
 	}
-	return refs, nil
+	return refs, last, nil
 }
 
 func (v *view) references(ctx context.Context, name string, q queue, refs map[string][]uint64) error {
@@ -135,9 +144,10 @@ func (s *Store) RemoveObjects(refs []spool.Ref) error {
 
 // Compact gives the space of what was trimmed and removed back: Badger else keeps
 // it until a compaction of its own comes by. It writes about as much as the store
-// holds without the spool; one at a time runs, and a second call returns at once.
+// holds without the spool; one at a time runs, and a second call returns at once. A
+// store of fewer than five tables (80 MB) is left as it is.
 // ErrDiskFull: there is no room to work in.
-func (s *Store) Compact() error {
+func (s *Store) Compact(ctx context.Context) error {
 	if err := s.Room(diskguard.Images); err != nil {
 		return err
 	}
@@ -154,17 +164,54 @@ func (s *Store) Compact() error {
 	s.life.RUnlock()
 	var err error
 	if !closed {
-		err = s.db.Flatten(1)
+		if err = s.turn(ctx); err == nil {
+			err = s.db.Flatten(1)
+		}
 	}
 	s.mu.Lock()
 	s.compacting = nil
 	s.mu.Unlock()
 	close(done)
-	if err != nil {
-		return fmt.Errorf("storage: compact: %s", reason(err))
+	switch {
+	case err == nil, errors.Is(err, ErrFailed), errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
+		return err
 	}
-	return nil
+	return fmt.Errorf("storage: compact: %s", reason(err))
 }
+
+// turn lets Badger begin a new memtable, and waits until the old one, with the
+// tombstones of what was trimmed, is a table: compactions see tables only, and
+// Badger turns a memtable by nothing but writing it full.
+func (s *Store) turn(ctx context.Context) error {
+	const key, part = "compaction", 128 << 10
+	for n := 0; n < memTable; n += part {
+		b := new(Batch)
+		b.Put(key, make([]byte, part))
+		if _, err := s.Commit(ctx, b); err != nil {
+			return err
+		}
+	}
+	b := new(Batch)
+	b.Delete(key)
+	if _, err := s.Commit(ctx, b); err != nil {
+		return err
+	}
+	for range 500 {
+		logs, err := filepath.Glob(filepath.Join(s.o.Dir, "store", "*.mem"))
+		if err != nil || len(logs) <= 1 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil // a busy store: what is left comes with the next compaction
+}
+
+// compactPatience is how long Close waits for a compaction.
+const compactPatience = 3 * time.Second
 
 // compacted waits for a compaction that goes on, for a while.
 func (s *Store) compacted(patience time.Duration) bool {

@@ -92,7 +92,7 @@ func (k *Keeper) Pass(ctx context.Context, now time.Time) (Result, error) {
 	err := p.run()
 	if err == nil && p.result.Bytes >= compactAt {
 		p.result.compacted = true
-		if err = k.Store.Compact(); errors.Is(err, storage.ErrDiskFull) {
+		if err = k.Store.Compact(ctx); errors.Is(err, storage.ErrDiskFull) {
 			err = nil // Badger's own compactions go on
 		}
 	}
@@ -114,6 +114,7 @@ type pass struct {
 	ctx    context.Context
 	now    time.Time
 	needed map[string][]uint64 // by channel, sorted
+	last   map[string]uint64   // by channel: the entries from there on may be needed too
 	from   map[string]uint64   // by channel: what is before it stays, or is gone
 	result Result
 }
@@ -250,7 +251,7 @@ func (p *pass) oldest(channel string) time.Time {
 // findNeeded lists what a queue refers to, and what the rendered messages among that
 // were made of.
 func (p *pass) findNeeded() error {
-	refs, err := p.k.Store.References(p.ctx)
+	refs, last, err := p.k.Store.References(p.ctx)
 	if err != nil {
 		return err
 	}
@@ -278,7 +279,7 @@ func (p *pass) findNeeded() error {
 	for _, seqs := range refs {
 		slices.Sort(seqs)
 	}
-	p.needed = refs
+	p.needed, p.last = refs, last
 	return nil
 }
 
@@ -308,7 +309,7 @@ type doomed struct {
 
 // trim removes entries of a channel that are older than cutoff.
 func (p *pass) trim(channel string, cutoff time.Time) error {
-	last, from := p.k.Store.Last(channel), p.from[channel]
+	last, from := p.last[channel], p.from[channel]
 	defer func() { p.from[channel] = from }()
 	for {
 		if err := p.ctx.Err(); err != nil {
