@@ -54,17 +54,26 @@ type Server struct {
 
 	MaxPDU          uint32 // maximum length offered; 0: DefaultMaxPDU; up to LargestMaxPDU
 	MaxAssociations int    // more are rejected for now, 2/3/1; 0: 64
-	Timeouts        Timeouts
-	Log             *slog.Logger // nil: slog.Default
+	// Known, if set, says from which addresses peers may call. All others together
+	// have no more than the spare connections, so that they keep no peer out; any
+	// address has at most half of all.
+	Known    func(netip.Addr) bool
+	Timeouts Timeouts
+	Log      *slog.Logger // nil: slog.Default
 
 	mu          sync.Mutex
 	connections int
+	unheard     map[netip.Addr]int // connections whose A-ASSOCIATE-RQ is awaited; strangers share the zero address
 	open        int
 }
 
-// spareConnections may be open beyond MaxAssociations, so that a peer can be
-// told why it is rejected. Beyond them a connection is closed unheard.
-const spareConnections = 32
+// maxUnheard connections of one address may be open before their A-ASSOCIATE-RQ,
+// and spareConnections of all beyond MaxAssociations, so that a peer can be told
+// why it is rejected. Beyond them a connection is closed unheard.
+const (
+	maxUnheard       = 32
+	spareConnections = 8 * maxUnheard
+)
 
 func (s *Server) maxAssociations() int {
 	if s.MaxAssociations == 0 {
@@ -119,32 +128,56 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		pause = 5 * time.Millisecond
-		if !s.admit() {
-			s.log().Warn("dicom: connection closed unheard: too many are open", "peer", c.RemoteAddr().String())
+		place := s.place(c)
+		if !s.admit(place) {
+			s.log().Debug("dicom: connection closed unheard: too many are open", "peer", c.RemoteAddr().String())
 			c.Close()
 			continue
 		}
 		serving.Go(func() {
 			defer s.leave()
-			s.ServeConn(ctx, c)
+			s.serveConn(ctx, c, func() { s.heard(place) })
 		})
 	}
 }
 
-func (s *Server) admit() bool {
+// admit counts a connection of a place in; false where there are too many.
+func (s *Server) admit(place netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.connections >= s.maxAssociations()+spareConnections {
+	if s.connections >= s.maxAssociations()+spareConnections || s.unheard[place] >= maxUnheard {
 		return false
 	}
+	if s.unheard == nil {
+		s.unheard = map[netip.Addr]int{}
+	}
 	s.connections++
+	s.unheard[place]++
 	return true
+}
+
+// heard ends the wait for the A-ASSOCIATE-RQ.
+func (s *Server) heard(place netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unheard[place]--; s.unheard[place] == 0 {
+		delete(s.unheard, place)
+	}
 }
 
 func (s *Server) leave() {
 	s.mu.Lock()
 	s.connections--
 	s.mu.Unlock()
+}
+
+// place is where a connection is counted.
+func (s *Server) place(c net.Conn) netip.Addr {
+	from := peerOf(c).Addr()
+	if s.Known != nil && !s.Known(from) {
+		return netip.Addr{}
+	}
+	return from
 }
 
 // begin counts an association; false where there are too many.
@@ -166,7 +199,11 @@ func (s *Server) end() {
 
 // ServeConn serves one connection and returns when its association has ended
 // and the connection is closed.
-func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
+func (s *Server) ServeConn(ctx context.Context, c net.Conn) { s.serveConn(ctx, c, func() {}) }
+
+// serveConn is ServeConn; heard is called once, when the A-ASSOCIATE-RQ was
+// answered or the wait for it is over.
+func (s *Server) serveConn(ctx context.Context, c net.Conn, heard func()) {
 	a := &Association{
 		Peer:     peerOf(c),
 		conn:     quickACK(c),
@@ -178,6 +215,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	defer a.conn.Close()
 	defer a.await(ctx)()
 	r, err := s.establish(a)
+	heard()
 	if err == nil {
 		defer s.end()
 		log = log.With("calling", a.Calling, "called", a.Called)

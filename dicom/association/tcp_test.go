@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -83,11 +84,14 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 	}
 }
 
-// More connections than associations and spare ones are closed unheard; the
-// others are served when there is room again.
+// An address with too many connections that have said nothing is closed unheard,
+// and keeps no other address out; nor do all strangers together.
 func TestConnectionFlood(t *testing.T) {
 	s := newServer(nil)
 	s.MaxAssociations = 1
+	s.Known = func(a netip.Addr) bool {
+		return a != netip.MustParseAddr("127.0.0.3") && a != netip.MustParseAddr("127.0.0.4")
+	}
 	address := listen(t, s)
 	var open []net.Conn
 	defer func() {
@@ -95,22 +99,37 @@ func TestConnectionFlood(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
+	flood := func(from string) (served int) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		for served < 100 {
+			c, err := d.Dial("tcp", address)
+			if err != nil {
+				t.Skipf("no loopback address %s here: %v", from, err)
+			}
+			open = append(open, c)
+			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
+				return served
+			}
+			served++
 		}
-		open = append(open, c)
-		c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-		if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
-			break
-		}
-		if len(open) > 100 {
-			t.Fatal("100 connections are open")
+		return served
+	}
+	for i, from := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"} {
+		if n, want := flood(from), []int{32, 32, 32, 0}[i]; n != want {
+			t.Errorf("%s has %d connections, not %d", from, n, want)
 		}
 	}
-	if len(open) < 30 {
-		t.Errorf("connection %d was closed", len(open))
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}).Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := association.Establish(t.Context(), c, association.Proposal{Calling: "A", Called: "B", Contexts: ctContexts})
+	if err != nil {
+		t.Fatalf("a peer from another address: %v", err)
+	}
+	if err := a.Release(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -131,10 +131,23 @@ func (b *Broker) admitConn(c *conn) string {
 	case b.perIP[c.ip] >= b.o.MaxConnectionsPerIP:
 		return fmt.Sprintf("more than %d connections from this address", b.o.MaxConnectionsPerIP)
 	}
+	unheard := 0
+	for o := range b.conns {
+		if o.ip == c.ip && !o.counted.Load() {
+			unheard++
+		}
+	}
+	if unheard >= maxUnheard {
+		return fmt.Sprintf("more than %d connections from this address without a CONNECT", maxUnheard)
+	}
 	b.conns[c] = struct{}{}
 	b.perIP[c.ip]++
 	return ""
 }
+
+// maxUnheard connections of one address may be open that were not admitted, so
+// that a few addresses cannot take all of MaxConnections before anybody knows them.
+const maxUnheard = 32
 
 func (b *Broker) dropConn(c *conn) {
 	b.mu.Lock()

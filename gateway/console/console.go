@@ -31,7 +31,8 @@ import (
 // Limits of the server and of what one answer shows.
 const (
 	sourceTimeout  = 5 * time.Second
-	maxConnections = 64
+	maxConnections = 256
+	maxPerAddress  = 128 // a reverse proxy is one address
 	maxHeader      = 16 << 10
 	maxSpecimen    = 200
 	pageMessages   = 20
@@ -142,7 +143,7 @@ func (c *Console) Serve(ctx context.Context, listeners ...net.Listener) error {
 	slots := make(chan struct{}, maxConnections)
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { ended <- server.Serve(&limited{l, slots}) }()
+		go func() { ended <- server.Serve(&limited{Listener: l, slots: slots, open: map[string]int{}}) }()
 	}
 	var err error
 	open := len(listeners)
@@ -166,30 +167,60 @@ func (c *Console) Serve(ctx context.Context, listeners ...net.Listener) error {
 }
 
 // A limited listener has at most so many connections open as there are slots;
-// further ones wait in the backlog.
+// further ones wait in the backlog. One over the limit of its address is closed,
+// so that it keeps nobody else waiting.
 type limited struct {
 	net.Listener
 	slots chan struct{}
+
+	mu   sync.Mutex
+	open map[string]int // by address
 }
 
 func (l *limited) Accept() (net.Conn, error) {
 	l.slots <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		from, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		if l.enter(from) {
+			return &slotted{Conn: c, l: l, from: from}, nil
+		}
+		c.Close()
 	}
-	return &slotted{Conn: c, slots: l.slots}, nil
+}
+
+func (l *limited) enter(from string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[from] >= maxPerAddress {
+		return false
+	}
+	l.open[from]++
+	return true
+}
+
+func (l *limited) leave(from string) {
+	l.mu.Lock()
+	if l.open[from]--; l.open[from] == 0 {
+		delete(l.open, from)
+	}
+	l.mu.Unlock()
+	<-l.slots
 }
 
 type slotted struct {
 	net.Conn
-	slots chan struct{}
-	once  sync.Once
+	l    *limited
+	from string
+	once sync.Once
 }
 
 func (c *slotted) Close() error {
-	c.once.Do(func() { <-c.slots })
+	c.once.Do(func() { c.l.leave(c.from) })
 	return c.Conn.Close()
 }
 

@@ -40,8 +40,11 @@ func (g *Gateway) startDICOM() {
 	server := &association.Server{
 		Accept:          g.accept,
 		MaxAssociations: g.cfg.DICOM.MaxAssociations,
-		Log:             g.log,
-		Ended:           g.associationEnded,
+		Known: func(from netip.Addr) bool {
+			return slices.ContainsFunc(g.cfg.Modalities, func(m config.Modality) bool { return config.Contains(m.Address, from) })
+		},
+		Log:   g.log,
+		Ended: g.associationEnded,
 		Handlers: map[dimse.CommandField]association.Handler{
 			dimse.CEchoRQ:  echo.Handle,
 			dimse.CStoreRQ: store.Handle(s.Handle),
