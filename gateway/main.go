@@ -86,6 +86,9 @@ func (c *runCommand) Run() (int, error) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(512 << 20)
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // the heap is small: less work for a little memory
+	}
 	cfg, ok := load(c.Config, nil)
 	if !ok {
 		return exitBad, errors.New("the configuration has errors: nothing was started")

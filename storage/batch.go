@@ -69,6 +69,7 @@ const (
 	opRemove
 	opSetState
 	opPut
+	opPutNew
 	opPutRef
 	opDelete
 	opIfAbsent
@@ -186,6 +187,14 @@ func (b *Batch) SetState(queue string, seq uint64, state []byte) {
 // Put writes a small value under a key.
 func (b *Batch) Put(key string, value []byte) {
 	b.add(op{kind: opPut, name: key, record: b.record(value, MaxValue)})
+}
+
+// PutNew is Put for a key that cannot be there yet, because its name holds a
+// reference or number that was given out once. It saves the look-up. A key that
+// is there all the same is overwritten, and Scrub says that the keys are not what
+// was committed.
+func (b *Batch) PutNew(key string, value []byte) {
+	b.add(op{kind: opPutNew, name: key, record: b.record(value, MaxValue)})
 }
 
 // PutRef writes the reference of a journal entry of this batch under a key, in

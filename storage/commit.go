@@ -313,6 +313,9 @@ func (c *committer) apply(g *group, r *request) {
 			q.fp += g.put(key, o.record) - old
 		case opPut:
 			c.putKey(g, o.name, o.record)
+		case opPutNew:
+			c.root.keys++
+			c.root.keyFP += g.put(nameKey(spaceKey, o.name), o.record)
 		case opPutRef:
 			ref := r.receipt.entries[o.about].String()
 			c.putKey(g, o.name, append(make([]byte, envelope), ref...))

@@ -909,3 +909,25 @@ func TestScrubVerifiesTheSpool(t *testing.T) {
 	}
 	mustAlarm(t, s, "SHA-256")
 }
+
+func TestKeysPutAsNewAreLikeOthers(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	commit(t, s, func(b *Batch) {
+		b.PutNew("fate/a/1", []byte("first"))
+		b.PutNew("fate/a/2", []byte("second"))
+	})
+	commit(t, s, func(b *Batch) {
+		b.Put("fate/a/1", []byte("again"))
+		b.Delete("fate/a/2")
+	})
+	if v, ok, err := s.Get("fate/a/1"); err != nil || !ok || string(v) != "again" {
+		t.Errorf("%q %v %v", v, ok, err)
+	}
+	if found, err := s.Scrub(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("%v %v", found, err)
+	}
+	commit(t, s, func(b *Batch) { b.PutNew("fate/a/1", []byte("it was there")) })
+	if found, err := s.Scrub(t.Context()); err != nil || len(found) == 0 {
+		t.Errorf("a key put as new over another one is not noticed: %v", err)
+	}
+}

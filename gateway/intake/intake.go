@@ -38,6 +38,10 @@ const (
 	ConsumedRepeat = CountConsumed + "duplicate"
 )
 
+// Again is the value of an item in Interpret that was interpreted before and
+// released by a person. The others have none.
+var Again = []byte("again")
+
 // Channel is the journal channel of what a connection sends to us.
 func Channel(connection string) string { return "in/" + connection }
 

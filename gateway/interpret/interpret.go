@@ -409,10 +409,14 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC()}.Encode(), item.About...)
 	}
 	if len(item.About) > 0 {
-		for _, name := range o.index {
-			b.Put(intake.IndexKeys(name)+about.String(), nil)
+		put := b.PutNew
+		if len(item.Value) > 0 { // intake.Again
+			put = b.Put
 		}
-		b.Put(fateKey(about), f.encode())
+		for _, name := range o.index {
+			put(intake.IndexKeys(name)+about.String(), nil)
+		}
+		put(fateKey(about), f.encode())
 	}
 	sums[intake.CountAccepted] += int64(o.units() - 1)
 	sums[intake.CountQueued] += int64(len(o.out) - 1)

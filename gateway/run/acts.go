@@ -276,7 +276,7 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	for _, s := range seqs {
 		b.Remove(intake.HeldQueue, s)
 	}
-	b.EnqueueRef(intake.Interpret, item.Group, nil, item.About...)
+	b.EnqueueRef(intake.Interpret, item.Group, intake.Again, item.About...)
 	b.Add(delivery.CountHeld, -int64(len(seqs)))
 	b.Add(delivery.CountQueued, 1)
 	if n := len(seqs) - 1; n > 0 {
