@@ -1,11 +1,14 @@
 package main
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -400,5 +403,47 @@ func TestSIGTERMEndsWithinTenSeconds(t *testing.T) {
 	}
 	if ask(console, &st); st.Counts.Queued != 3 || st.Counts.Accepted != st.Counts.Queued+st.Counts.Held+st.Counts.Consumed {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestOlderProgramRefusesANewerStore and says so, with the exit status after which
+// a supervisor does not try again.
+func TestOlderProgramRefusesANewerStore(t *testing.T) {
+	file, data := configuration(t, anywhere)
+	f, err := os.Open("../storage/testdata/newer.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		b, err := io.ReadAll(r)
+		path := filepath.Join(data, filepath.FromSlash(h.Name))
+		if err := errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"run", "--config", file}, {"journal", "search", "--config", file, "--specimen", "X"}} {
+		c := nhip(args...)
+		out, err := c.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "was written by a newer version of nhip; use that version or a newer one") {
+			t.Errorf("%s: %v: %s", args[0], err, out)
+		}
+		if args[0] == "run" && c.ProcessState.ExitCode() != 1 {
+			t.Errorf("exit status %d", c.ProcessState.ExitCode())
+		}
 	}
 }
