@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 	if file := os.Getenv(childConfig); file != "" {
 		os.Exit(child(file))
 	}
+	if orders := os.Getenv(childSlow); orders != "" {
+		os.Exit(slowChild(orders))
+	}
 	os.Exit(m.Run())
 }
 
@@ -54,6 +57,12 @@ func child(file string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if text := os.Getenv(childFrame); text != "" {
+		if o.FrameTimeout, err = time.ParseDuration(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	if point != nil {
 		o.Watch, o.Fault = point.watch, point.fault
