@@ -170,7 +170,9 @@ func makePrivate(dir string) error {
 // settings are Badger's. Values stay below ValueThreshold, so the value log is
 // empty and the write-ahead log is the memtable's. Tables are not compressed and
 // have no cache: blocks are read and verified where they are mapped. Compacting
-// already at two tables of level 0 costs twice the CPU under load.
+// already at two tables of level 0 costs twice the CPU under load. Nothing is
+// compacted at Close: Badger loses what a compaction cannot write (see closeBadger),
+// and a stop is no time for it.
 func (s *Store) settings(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithSyncWrites(true).
@@ -186,7 +188,7 @@ func (s *Store) settings(dir string) badger.Options {
 		WithNumCompactors(2).
 		WithNumLevelZeroTables(5).
 		WithNumLevelZeroTablesStall(15).
-		WithCompactL0OnClose(true).
+		WithCompactL0OnClose(false).
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{s})
 }
