@@ -69,6 +69,8 @@ type Item struct {
 	Group string
 	About storage.Ref // the journal entry that holds the bytes
 	At    time.Time   // when it was queued
+
+	since time.Time // the same by the monotonic clock, see Worker.since
 }
 
 // Settled is how an item left the queue, and what a resend of it needs.

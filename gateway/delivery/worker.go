@@ -74,6 +74,7 @@ type Worker struct {
 	sending  int
 	failures int       // of the link, in a row
 	until    time.Time // when it is tried again
+	stamped  time.Time // the newest time of an item that was read
 }
 
 // A save is a change on disk that stands in line.
@@ -235,7 +236,8 @@ func (w *Worker) fill(ctx context.Context) error {
 
 // add puts a stored item into the lane; w.mu is held.
 func (w *Worker) add(q storage.QueueItem) {
-	it := Item{Seq: q.Seq, Group: w.word(q.Group), At: q.At}
+	now := time.Now()
+	it := Item{Seq: q.Seq, Group: w.word(q.Group), At: q.At, since: w.since(q.At, now)}
 	d, err := Decode(q.State, q.At)
 	if err == nil {
 		it.Ticket, err = DecodeTicket(q.Value)
@@ -261,7 +263,8 @@ func (w *Worker) add(q storage.QueueItem) {
 		it.Mark = it.ID // one copy
 	}
 	w.items[q.Seq] = it
-	d, action := w.Policy.Step(d, Event{Kind: Restart}, time.Now(), 0)
+	d.NotBefore = w.Policy.resume(d.NotBefore, now)
+	d, action := w.Policy.Step(d, Event{Kind: Restart}, now, 0)
 	w.lane.Add(q.Seq, it.Group, it.Stat, d)
 	if action == Alarm {
 		w.hold(it, d)
@@ -470,6 +473,9 @@ func (w *Worker) end(why error) {
 
 // expire takes out what waits for too long.
 func (w *Worker) expire(ctx context.Context) error {
+	if !sleep(ctx, min(w.Expire, settling), nil) {
+		return nil
+	}
 	t := time.NewTicker(max(time.Second, min(time.Minute, w.Expire/20)))
 	defer t.Stop()
 	for {
@@ -482,7 +488,7 @@ func (w *Worker) expire(ctx context.Context) error {
 		now := time.Now()
 		var old []uint64
 		for seq, it := range w.items {
-			if now.Sub(it.At) >= w.Expire {
+			if expired(it, now, w.Expire) {
 				old = append(old, seq)
 			}
 		}

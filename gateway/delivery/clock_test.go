@@ -1,0 +1,88 @@
+package delivery
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// What was stored by a clock that was set since, either way and by years, waits
+// no longer than the policy says, keeps its order, and does not expire (T16).
+func TestAClockThatWasSetStopsNothingAndExpiresNothing(t *testing.T) {
+	p := DefaultPolicy()
+	now := time.Now()
+	for _, jump := range []time.Duration{0, -time.Hour, time.Hour, 87600 * time.Hour, -8760 * time.Hour} {
+		// Stored when the clock was off by jump: three items of one specimen, one of
+		// another, the first of each to be tried again in a minute.
+		stored := now.Round(0).Add(jump)
+		l := NewLane()
+		w := &Worker{Policy: p}
+		var items []Item
+		for seq, group := range []string{"a", "b", "a", "a"} {
+			d := New(stored)
+			if seq < 2 {
+				d.Attempts, d.NotBefore = 7, stored.Add(time.Minute)
+			}
+			d, err := Decode(d.Encode(), stored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.NotBefore = p.resume(d.NotBefore, now)
+			l.Add(uint64(seq+1), group, false, d)
+			items = append(items, Item{Seq: uint64(seq + 1), At: stored, since: w.since(stored, now)})
+		}
+		var order []uint64
+		at := now
+		for len(order) < 4 {
+			seq, wait, ok := l.Next(at)
+			if !ok {
+				if wait <= 0 || wait > p.Max {
+					t.Fatalf("%v: the next attempt is in %v", jump, wait)
+				}
+				at = at.Add(wait)
+				continue
+			}
+			order = append(order, seq)
+			d, _ := l.Get(seq)
+			d, _ = p.Step(d, Event{Kind: Send}, at, 0)
+			l.Set(seq, d)
+			d, _ = p.Step(d, Event{Kind: Accepted}, at, 0)
+			l.Set(seq, d)
+		}
+		if i, j, k := slices.Index(order, 1), slices.Index(order, 3), slices.Index(order, 4); i > j || j > k {
+			t.Errorf("%v: order %v", jump, order)
+		}
+		if at.Sub(now) > p.Max {
+			t.Errorf("%v: all are sent after %v", jump, at.Sub(now))
+		}
+		for _, it := range items {
+			if jump >= -time.Hour && expired(it, now.Add(time.Minute), 24*time.Hour) {
+				t.Errorf("%v: item %d has expired", jump, it.Seq)
+			}
+		}
+	}
+}
+
+// The clock jumps while the gateway runs: an item that was queued a moment ago
+// has not waited for ten years, and one that is old by the monotonic clock alone
+// is not taken out either.
+func TestAnItemExpiresByBothClocksOnly(t *testing.T) {
+	now := time.Now()
+	w := &Worker{}
+	day := 24 * time.Hour
+	for name, test := range map[string]struct {
+		at, since time.Time
+		want      bool
+	}{
+		"old":                                 {now.Add(-2 * day), w.since(now.Round(0).Add(-2*day), now), true},
+		"fresh":                               {now.Add(-time.Hour), now.Add(-time.Hour), false},
+		"the clock went forward by ten years": {now.Add(-3650 * day), now.Add(-time.Hour), false},
+		"the clock went back by a year":       {now.Add(365 * day), now.Add(-2 * day), false},
+		"queued by a clock that had been in 2000": {now.Add(-9000 * day), (&Worker{stamped: now.Add(-time.Hour)}).since(now.Round(0).Add(-9000*day), now), false},
+	} {
+		it := Item{At: test.at.Round(0), since: test.since}
+		if got := expired(it, now, day); got != test.want {
+			t.Errorf("%s: expired %v", name, got)
+		}
+	}
+}
