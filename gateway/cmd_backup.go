@@ -132,3 +132,43 @@ func (c *restoreCommand) Run() (int, error) {
 	}
 	return exitGood, nil
 }
+
+type scrubCommand struct {
+	Config string `help:"Configuration file, for the data folder." type:"path" placeholder:"FILE"`
+}
+
+func (c *scrubCommand) Run() (int, error) {
+	cfg, ok := load(c.Config, nil)
+	if !ok {
+		return exitBad, errors.New("the configuration has errors")
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	var r run.ScrubReport
+	err := control.Call(ctx, cfg.Site.Data, "", run.ScrubAct, nil, &r)
+	if errors.Is(err, control.ErrNotRunning) {
+		r, err = scrubOfStore(ctx, cfg)
+	}
+	if err != nil {
+		return exitBad, err
+	}
+	for _, a := range r.Found {
+		fmt.Printf("%s: %s\n", a.Where, a.What)
+	}
+	fmt.Printf("everything was read in %s: %d findings\n", r.Took.Round(time.Millisecond), len(r.Found))
+	if len(r.Found) > 0 {
+		return exitBad, nil
+	}
+	return exitGood, nil
+}
+
+// scrubOfStore reads the store where no gateway runs, and changes nothing.
+func scrubOfStore(ctx context.Context, cfg *config.Config) (run.ScrubReport, error) {
+	s, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, ReadOnly: true, SpoolRefs: intake.SpoolRefs, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return run.ScrubReport{}, err
+	}
+	r, err := run.Scrub(ctx, s)
+	r.Found = s.Alarms() // what opening it found too
+	return r, errors.Join(err, s.Close())
+}

@@ -56,6 +56,7 @@ var cli struct {
 	Backup  backupCommand  `cmd:"" help:"Back up the data of a gateway, running or not."`
 	Verify  verifyCommand  `cmd:"" help:"Read a backup again and check all of it. Exit status 0: whole, 1: the store lacked something, 2: unreadable."`
 	Restore restoreCommand `cmd:"" help:"Make a data folder of a backup."`
+	Scrub   scrubCommand   `cmd:"" help:"Read everything that is stored and name what is damaged. Exit status 0: nothing, 1: something."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -60,6 +60,8 @@ type Site struct {
 
 	RetentionDays int `toml:"retention_days" default:"90"` // 0: no limit
 	RetentionDisk int `toml:"retention_disk" default:"70"` // percent; 100: no limit
+
+	ScrubEvery time.Duration `toml:"scrub_every" default:"24h" never:"yes"` // 0: only on demand
 }
 
 // Backup is [backup]: backups on a schedule.

@@ -148,6 +148,7 @@ func (g *Gateway) assemble() error {
 	g.journal().Register(g.acts)
 	g.startBackup()
 	g.startRetention()
+	g.startScrub()
 	g.startControl()
 	g.startAlerts()
 	g.startConsole()
