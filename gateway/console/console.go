@@ -32,7 +32,7 @@ import (
 const (
 	sourceTimeout  = 5 * time.Second
 	maxConnections = 256
-	maxPerAddress  = 128 // a reverse proxy is one address
+	maxPerAddress  = 64 // a reverse proxy is one address; slow connections of two addresses keep no third out
 	maxHeader      = 16 << 10
 	maxSpecimen    = 200
 	pageMessages   = 20

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,18 +127,15 @@ func slowChild(text string) int {
 	return 0
 }
 
-// resident is VmRSS of a process in MB.
-func resident(t *testing.T, pid int) int {
-	t.Helper()
+// resident is VmRSS of a process in MB; 0 where it is not known.
+func resident(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		figures.Skip(t, slowLimit, "no /proc")
+		return 0
 	}
 	_, rest, _ := strings.Cut(string(b), "VmRSS:")
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	var kb int
+	fmt.Sscan(rest, &kb)
 	return kb >> 10
 }
 
@@ -278,7 +274,10 @@ func TestSlowConnectionsKeepNoPeerOut(t *testing.T) {
 		}
 		return p99
 	}
-	before, quiet := measure(), resident(t, gateway.Process.Pid)
+	before, quiet := measure(), resident(gateway.Process.Pid)
+	if quiet == 0 {
+		figures.Skip(t, slowLimit, "no /proc: memory cannot be measured")
+	}
 
 	orders, err := json.Marshal(slowOrders{Connections: n, Targets: h.ports, From: []string{infected, stranger}, Again: 5 * time.Second})
 	if err != nil {
@@ -308,7 +307,7 @@ func TestSlowConnectionsKeepNoPeerOut(t *testing.T) {
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for ctx.Err() == nil {
-			most = max(most, resident(t, gateway.Process.Pid))
+			most = max(most, resident(gateway.Process.Pid))
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -342,7 +341,7 @@ func TestSlowConnectionsKeepNoPeerOut(t *testing.T) {
 	}
 	for place, limit := range map[string]int{
 		"hl7 " + infected: maxPerAddress, "hl7 " + stranger: 0, "dicom " + infected: 32, "dicom " + stranger: 32,
-		"console " + infected: 128, "console " + stranger: 128, "mqtt " + infected: 32, "mqtt " + stranger: 32,
+		"console " + infected: 64, "console " + stranger: 64, "mqtt " + infected: 32, "mqtt " + stranger: 32,
 	} {
 		if got := r.Most[place]; got > limit || limit > 0 && got < limit/2 {
 			t.Errorf("%s: %d connections were open at once; the limit is %d", place, got, limit)
