@@ -44,12 +44,16 @@ type peer struct {
 	mu     sync.Mutex
 	script map[string][]Event
 	got    []string
+	seen   func(Item)
 }
 
 func (p *peer) Send(_ context.Context, it Item) Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.got = append(p.got, it.ID)
+	if p.seen != nil {
+		p.seen(it)
+	}
 	if s := p.script[it.ID]; len(s) > 0 {
 		p.script[it.ID] = s[1:]
 		return s[0]
@@ -65,12 +69,20 @@ func (p *peer) sent() []string {
 	return slices.Clone(p.got)
 }
 
-func start(s *storage.Store, p Sender) (*Worker, func() error) {
-	w := &Worker{Destination: "lis", Store: s, Senders: []Sender{p}, Policy: DefaultPolicy(), LinkMax: 10 * time.Second, Log: slog.New(slog.DiscardHandler)}
+func worker(s *storage.Store, p ...Sender) *Worker {
+	return &Worker{Destination: "lis", Store: s, Senders: p, Policy: DefaultPolicy(), LinkMax: 10 * time.Second, Log: slog.New(slog.DiscardHandler)}
+}
+
+func begin(w *Worker) func() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	return w, func() error { cancel(); return <-ended }
+	return func() error { cancel(); return <-ended }
+}
+
+func start(s *storage.Store, p Sender) (*Worker, func() error) {
+	w := worker(s, p)
+	return w, begin(w)
 }
 
 // within runs f in virtual time, with a store that is closed at the end.
