@@ -300,3 +300,271 @@ func TestSearchFindsWhatCameAndNothingElse(t *testing.T) {
 		}
 	}
 }
+
+// The clock jumps, either way and by years, between messages and under load:
+// everything is there, in the order in which it came, and a search by time finds
+// what has that time (T16).
+func TestAClockThatJumpsLosesAndReordersNothing(t *testing.T) {
+	r := newRig(t)
+	var told []time.Duration
+	r.work.Heard = func(_ string, received, device time.Time) { told = append(told, device.Sub(received)) }
+	start := r.clock
+	device := start
+	var times []time.Time
+	n := 0
+	for _, jump := range []time.Duration{0, -time.Hour, time.Hour, 87600 * time.Hour, -87600 * time.Hour, -8760 * time.Hour, time.Hour, 8760 * time.Hour} {
+		r.clock = r.clock.Add(jump)
+		for range 40 {
+			r.clock, device = r.clock.Add(time.Second), device.Add(time.Second)
+			n++
+			r.astm("a-1", fmt.Sprintf("S%d", n), "", device)
+			times = append(times, r.clock)
+		}
+		r.interpret()
+	}
+	// Order and number, in and out: control IDs rise with the specimens.
+	p, err := r.Search(t.Context(), Query{Connection: "lis", Limit: MaxLimit})
+	r.must(err)
+	if len(p.Entries) != n || int(r.Store.Last("in/a-1")) != n {
+		t.Fatalf("%d sent, %d received of %d", len(p.Entries), r.Store.Last("in/a-1"), n)
+	}
+	for i, e := range p.Entries {
+		if want := fmt.Sprintf("in/a-1/%d", n-i); e.Of != want {
+			t.Fatalf("message %d is made of %s, want %s", i, e.Of, want)
+		}
+	}
+	items, err := r.Store.Items(delivery.Queue("lis"), 0, 0)
+	r.must(err)
+	for i, it := range items {
+		if ticket, _ := delivery.DecodeTicket(it.Value); ticket.Of != fmt.Sprintf("S%d", i+1) {
+			t.Fatalf("item %d of the queue is %s", i, ticket.Of)
+		}
+	}
+	// Time ranges, over every stretch, by bisection: all that have the time.
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 300 {
+		from := times[rng.IntN(n)].Add(time.Duration(rng.IntN(7)-3) * time.Second)
+		to := from.Add(time.Duration(1+rng.IntN(90)) * time.Second)
+		var want []string
+		for i, at := range times {
+			if !at.Before(from) && at.Before(to) {
+				want = append(want, fmt.Sprintf("in/a-1/%d", i+1))
+			}
+		}
+		got := r.search(Query{From: from, To: to, Connection: "a-1", Limit: MaxLimit})
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Fatalf("from %v to %v: %d found, %d are there", from, to, len(got), len(want))
+		}
+	}
+	// The device's clock did not jump: what is told of it is ours.
+	if len(told) != n || told[0] != 0 || told[41] != time.Hour {
+		t.Errorf("%d told, %v", len(told), told[:min(len(told), 50)])
+	}
+	x, err := r.Show("in/a-1/41")
+	r.must(err)
+	if !x.ClockBack || x.DeviceTime.Sub(x.Received) != time.Hour {
+		t.Errorf("%v: device %v, received %v", x.ClockBack, x.DeviceTime, x.Received)
+	}
+}
+
+// What retention removes with an entry is all that is there because of it.
+func TestEntryKeysAreAllKeysOfTheEntries(t *testing.T) {
+	r := newRig(t)
+	r.astm("a-1", "27", "BN1", r.clock)
+	r.clock = r.clock.Add(-time.Hour)
+	r.astm("a-1", "28", "BN1", r.clock)
+	r.astm("new", "29", "BN2", r.clock)
+	r.hl7("M1", "BN3", "YL1", "S1")
+	r.object("1.2.3", "CT1", "BN1", "a")
+	r.object("1.2.3", "CT1", "BN2", "b")
+	a := r.in.ASTM("a-2", "p") // its session has not ended
+	r.must(a.Store(t.Context(), []e1381.Message{{Records: []byte("H|\\^&\rO|1|R1||^^^GLU\rR|1|^^^GLU|1\rL|1|N\r")}}))
+	r.interpret()
+	for _, d := range []string{"lis", "pacs"} {
+		r.settle(d, func(int, delivery.Ticket) delivery.State { return delivery.Delivered })
+	}
+	there, err := r.Store.Keys("", 0)
+	r.must(err)
+	listed := map[string]int{}
+	for _, c := range r.Store.Channels() {
+		r.must(r.Store.Range(c, 1, 0, false, func(ref storage.Ref, b []byte) bool {
+			e, err := intake.DecodeEntry(b)
+			r.must(err)
+			keys, err := interpret.EntryKeys(r.Store, ref, e)
+			r.must(err)
+			for _, k := range keys {
+				listed[k]++
+			}
+			return true
+		}))
+	}
+	for _, k := range there {
+		if k != "control-id" && listed[k] != 1 {
+			t.Errorf("%s is listed %d times", k, listed[k])
+		}
+		for _, secret := range []string{"BN1", "BN2", "BN3", "27", "YL1", "SECRET"} {
+			if strings.Contains(k, "/"+secret) {
+				t.Errorf("%s has an identifier in it", k)
+			}
+		}
+	}
+	if len(there) < 20 {
+		t.Errorf("only %d keys", len(there))
+	}
+}
+
+// One entry is shown with its bytes, what was answered, made of it and became of
+// it; a damaged one is never shown as whole.
+func TestShow(t *testing.T) {
+	r := newRig(t)
+	m := r.hl7("M1", "BN3", "YL1", "S1")
+	r.astm("a-1", "27", "BN1", r.clock.Add(-time.Hour))
+	r.object("1.2.3", "CT1", "BN1", "pixels")
+	r.interpret()
+	r.settle("lis", func(_ int, ticket delivery.Ticket) delivery.State {
+		if ticket.ID == "M1" {
+			return delivery.Delivered
+		}
+		return delivery.Held
+	})
+	x, err := r.Show("in/his/1")
+	r.must(err)
+	body, _, err := r.Bytes("in/his/1")
+	r.must(err)
+	b, _ := io.ReadAll(body)
+	if string(b) != string(m) || !strings.Contains(string(x.Answer), "MSA|AA|M1") || x.Damaged != "" || !x.HasBytes {
+		t.Errorf("%+v", x)
+	}
+	if len(x.Deliveries) != 1 || x.Deliveries[0].State != Delivered || x.Deliveries[0].Sent != "in/his/1" || !x.Deliveries[0].At.Equal(r.clock) || len(x.Sent) != 0 {
+		t.Errorf("%+v", x.Deliveries)
+	}
+	x, err = r.Show("in/a-1/1")
+	r.must(err)
+	if len(x.Sent) != 1 || x.Sent[0].Ref != "out/lis/1" || x.Sent[0].Of != "in/a-1/1" || x.Sent[0].Direction != "out" {
+		t.Fatalf("%+v", x.Sent)
+	}
+	if d := x.Deliveries[0]; d.State != Held || d.Reason.Code != reason.Answered || !slices.Equal(x.States, []State{Held}) {
+		t.Errorf("%+v %v", d, x.States)
+	}
+	if x.DeviceTime.Sub(x.Received) != -time.Hour {
+		t.Errorf("device time %v, received %v", x.DeviceTime, x.Received)
+	}
+	if x, err = r.Show("in/ct-1/1"); err != nil || x.Damaged != "" {
+		t.Error(err, x.Damaged)
+	}
+	raw, err := r.Store.Read(storage.Ref{Channel: "in/ct-1", Seq: 1})
+	r.must(err)
+	e, err := intake.DecodeEntry(raw)
+	r.must(err)
+	r.must(r.Store.Spool().Remove(*e.Spool))
+	if x, err = r.Show("in/ct-1/1"); err != nil || x.Damaged == "" {
+		t.Errorf("an object that is gone is shown as whole: %v", err)
+	}
+	if _, _, err := r.Bytes("in/ct-1/1"); err == nil {
+		t.Error("and its bytes are given")
+	}
+	for _, odd := range []string{"", "in/a-1", "in/a-1/0", "in/a-1/99", "audit/1", "../x/1", "in/nobody/1", "in/a-1/-1", "in/a-1/1/1"} {
+		if _, err := r.Show(odd); err == nil {
+			t.Errorf("%q is shown", odd)
+		}
+	}
+}
+
+func TestLinesShowEveryByteAndHideNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"MSH|^~\\&|A\rPID|1\r":  `MSH|^~\&|A⟨CR⟩` + "\n" + `PID|1⟨CR⟩`,
+		"a\r\nb\nc":             "a⟨CR⟩⟨LF⟩\nb⟨LF⟩\nc",
+		"\x02x\x03\x1b[31m\x7f": "⟨STX⟩x⟨ETX⟩⟨ESC⟩[31m⟨DEL⟩",
+		"Nguy\xe9n \u202eabc":   "Nguy⟨E9⟩n ⟨U+202E⟩abc",
+		"ế":                     "ế",
+		"":                      "",
+	} {
+		if got := strings.Join(Lines([]byte(text)), "\n"); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+func TestTimesOfAQuery(t *testing.T) {
+	now := time.Date(2026, 1, 14, 8, 30, 0, 0, vn)
+	for text, want := range map[string]string{
+		"2h": "2026-01-14T06:30:00+07:00", "2026-01-13": "2026-01-13T00:00:00+07:00", "07:15": "2026-01-14T07:15:00+07:00",
+		"2026-01-13 07:15": "2026-01-13T07:15:00+07:00", "2026-01-13T07:15:10": "2026-01-13T07:15:10+07:00", "2026-01-13T07:15:10Z": "2026-01-13T07:15:10Z",
+	} {
+		if got, err := ParseTime(text, vn, now); err != nil || got.Format(time.RFC3339) != want {
+			t.Errorf("%q: %v %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"yesterday", "-2h", "2026-13-01", "8"} {
+		if got, err := ParseTime(text, vn, now); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// A search over 10⁵ entries and a long queue is quick, whatever it asks for.
+func TestSearchInManyEntriesIsQuick(t *testing.T) {
+	r := newRig(t)
+	n := 100_000
+	if raceDetector {
+		n = 25_000
+	}
+	b, inBatch := new(storage.Batch), 0
+	flush := func() {
+		_, err := r.Store.Commit(t.Context(), b)
+		r.must(err)
+		b, inBatch = new(storage.Batch), 0
+	}
+	body := []byte(strings.Repeat("R|1|^^^GLU|5.1|mmol/L\r", 20))
+	for i := range n {
+		r.clock = r.clock.Add(time.Second)
+		e := intake.Entry{Kind: intake.KindASTM, Fate: intake.Received, Connection: "a-1", At: r.clock.UTC(), Body: body}
+		e.Seal()
+		ref := fmt.Sprintf("in/a-1/%d", i+1)
+		j := b.Append("in/a-1", e.Encode())
+		id := fmt.Sprintf("XXXX01%010d", i)
+		b.Put(intake.IndexKeys(intake.IndexName(intake.Specimen, fmt.Sprintf("S%d", i/2)))+ref, nil)
+		b.Put("fate/"+ref, []byte(fmt.Sprintf(`{"s":[{"d":"lis","m":%q}]}`, id)))
+		b.PutRef("sent/lis/"+id, j)
+		if i%2 == 0 {
+			b.Enqueue("to/lis", "g", delivery.Ticket{ID: id, Mark: id}.Encode(), j)
+		} else {
+			b.Put(delivery.DeliveredKey("lis", id), []byte(r.clock.UTC().Format(time.RFC3339)))
+		}
+		if inBatch++; inBatch == 200 {
+			flush()
+		}
+	}
+	flush()
+	limit := 3 * time.Second
+	if raceDetector {
+		limit = 20 * time.Second
+	}
+	middle := r.clock.Add(-time.Duration(n/2) * time.Second)
+	for name, test := range map[string]struct {
+		q    Query
+		want int
+	}{
+		"specimen":                 {Query{Specimen: fmt.Sprintf("S%d", n/4)}, 2},
+		"specimen that is not":     {Query{Specimen: "S99999999"}, 0},
+		"time":                     {Query{From: middle, To: middle.Add(50 * time.Second)}, 50},
+		"newest":                   {Query{}, 100},
+		"queued":                   {Query{State: Queued}, 100},
+		"held, and there are none": {Query{State: Held}, 0},
+		"a state that nothing has": {Query{State: Trial}, 0},
+	} {
+		begun := time.Now()
+		p, err := r.Search(t.Context(), test.q)
+		took := time.Since(begun)
+		r.must(err)
+		t.Logf("%s: %v", name, took.Round(time.Millisecond))
+		if len(p.Entries) != test.want || took > limit {
+			t.Errorf("%s: %d found in %v, want %d", name, len(p.Entries), took, test.want)
+		}
+		if test.q.State == Trial && !p.Partial {
+			t.Error("the search did not say that it stopped")
+		}
+	}
+}
