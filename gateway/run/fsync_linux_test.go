@@ -96,7 +96,7 @@ func failSync(t *testing.T, strace, binary string, n int) (r syncFailure) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	c := exec.Command(strace, "-f", "-y", "-qq", "--seccomp-bpf", "-o", trace, "-e", "trace=fsync,fdatasync,msync,mmap",
+	c := exec.Command(strace, "-f", "-y", "-qq", "--seccomp-bpf", "-o", trace, "-e", "trace=fsync,fdatasync,msync,mmap,mremap",
 		"-e", "inject=fsync,fdatasync,msync:error=EIO:when="+strconv.Itoa(n), binary, "run", "--config", file)
 	c.Stderr, c.Stdout = &log, &log
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -209,7 +209,8 @@ func readAny(c net.Conn) ([]byte, error) {
 }
 
 var (
-	call     = regexp.MustCompile(`^(\d+) +(mmap|fsync|fdatasync|msync)\((.*)`)
+	call     = regexp.MustCompile(`^(\d+) +(mmap|mremap|fsync|fdatasync|msync)\((.*)`)
+	moved    = regexp.MustCompile(`^(0x[0-9a-f]+), .*MREMAP_MAYMOVE.* = (0x[0-9a-f]+)`)
 	mapped   = regexp.MustCompile(`<(.+)>, 0(?:x0)?\) += (0x[0-9a-f]+)`)
 	filename = regexp.MustCompile(`^\d+<(.+?)>`)
 	address  = regexp.MustCompile(`^(0x[0-9a-f]+),`)
@@ -222,19 +223,22 @@ func injected(t *testing.T, trace string) (places []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := map[string]string{}     // file by address
+	at := map[uint64]string{}     // file by address
 	latest := map[string]string{} // file that a thread was syncing
 	for line := range strings.Lines(string(b)) {
 		if c := call.FindStringSubmatch(line); c != nil {
 			thread, arguments := c[1], c[3]
 			if m := mapped.FindStringSubmatch(arguments); m != nil {
-				at[m[2]] = m[1]
+				at[number(m[2])] = m[1]
+			}
+			if m := moved.FindStringSubmatch(arguments); m != nil {
+				at[number(m[2])] = at[number(m[1])]
 			}
 			if m := filename.FindStringSubmatch(arguments); m != nil {
 				latest[thread] = m[1]
 			}
 			if m := address.FindStringSubmatch(arguments); m != nil {
-				latest[thread] = at[m[1]]
+				latest[thread] = covering(at, number(m[1]))
 			}
 		}
 		if strings.Contains(line, "(INJECTED)") {
@@ -243,6 +247,22 @@ func injected(t *testing.T, trace string) (places []string) {
 		}
 	}
 	return places
+}
+
+func number(hex string) uint64 {
+	n, _ := strconv.ParseUint(hex, 0, 64)
+	return n
+}
+
+// covering gives the file that is mapped at an address or closest below it.
+func covering(at map[uint64]string, address uint64) string {
+	var best uint64
+	for base := range at {
+		if base <= address {
+			best = max(best, base)
+		}
+	}
+	return at[best]
 }
 
 // place names a file of the data directory by its kind.
