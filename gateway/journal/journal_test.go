@@ -169,7 +169,7 @@ func TestSearchFindsWhatCameAndNothingElse(t *testing.T) {
 	// Cut, odd and similar identifiers.
 	specimens := []string{"27", "027", "2601140027", "2601140027 1", "Mẫu-7", strings.Repeat("9", 60), "a/b", "%", "27^"}
 	sent := func(s string) string { return strings.NewReplacer("^", "&S&").Replace(s) }
-	for i := range 300 {
+	for i := range 200 {
 		r.clock = r.clock.Add(time.Duration(rng.IntN(90)) * time.Second)
 		patient := fmt.Sprintf("BN%03d", rng.IntN(12))
 		switch rng.IntN(5) {
@@ -277,7 +277,7 @@ func TestSearchFindsWhatCameAndNothingElse(t *testing.T) {
 	expect("held of a device", Query{State: Held, Connection: "a-1"}, func(f fact) bool {
 		return f.connection == "a-1" && (f.state == Held || f.state == Incomplete)
 	})
-	from, to := truth[70].at, truth[200].at
+	from, to := truth[70].at, truth[150].at
 	expect("time", Query{From: from, To: to}, func(f fact) bool { return !f.at.Before(from) && f.at.Before(to) })
 	expect("time and device", Query{From: from, To: to, Connection: "a-2"}, func(f fact) bool { return f.connection == "a-2" && !f.at.Before(from) && f.at.Before(to) })
 	if got := r.search(Query{Specimen: "2601140027x"}); len(got) != 0 {
@@ -314,7 +314,7 @@ func TestAClockThatJumpsLosesAndReordersNothing(t *testing.T) {
 	n := 0
 	for _, jump := range []time.Duration{0, -time.Hour, time.Hour, 87600 * time.Hour, -87600 * time.Hour, -8760 * time.Hour, time.Hour, 8760 * time.Hour} {
 		r.clock = r.clock.Add(jump)
-		for range 40 {
+		for range 25 {
 			r.clock, device = r.clock.Add(time.Second), device.Add(time.Second)
 			n++
 			r.astm("a-1", fmt.Sprintf("S%d", n), "", device)
@@ -359,10 +359,10 @@ func TestAClockThatJumpsLosesAndReordersNothing(t *testing.T) {
 		}
 	}
 	// The device's clock did not jump: what is told of it is ours.
-	if len(told) != n || told[0] != 0 || told[41] != time.Hour {
+	if len(told) != n || told[0] != 0 || told[26] != time.Hour {
 		t.Errorf("%d told, %v", len(told), told[:min(len(told), 50)])
 	}
-	x, err := r.Show("in/a-1/41")
+	x, err := r.Show("in/a-1/26")
 	r.must(err)
 	if !x.ClockBack || x.DeviceTime.Sub(x.Received) != time.Hour {
 		t.Errorf("%v: device %v, received %v", x.ClockBack, x.DeviceTime, x.Received)
@@ -509,7 +509,7 @@ func TestSearchInManyEntriesIsQuick(t *testing.T) {
 	r := newRig(t)
 	n := 100_000
 	if raceDetector {
-		n = 25_000
+		n = 12_000
 	}
 	b, inBatch := new(storage.Batch), 0
 	flush := func() {
@@ -563,7 +563,7 @@ func TestSearchInManyEntriesIsQuick(t *testing.T) {
 		if len(p.Entries) != test.want || took > limit {
 			t.Errorf("%s: %d found in %v, want %d", name, len(p.Entries), took, test.want)
 		}
-		if test.q.State == Trial && !p.Partial {
+		if test.q.State == Trial && p.Partial != (n > MaxScan) {
 			t.Error("the search did not say that it stopped")
 		}
 	}
