@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -149,25 +150,7 @@ func TestSmallDiskWithThePACSDown(t *testing.T) {
 		t.Skip("fills a disk")
 	}
 	h := newHospital(t)
-	if os.Getuid() != 0 {
-		figures.Skip(t, limit, "not root: no file system can be mounted")
-	}
-	if err := os.Mkdir(h.data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	mount := func(options string) error {
-		out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", h.data).CombinedOutput()
-		return errors.Join(err, func() error {
-			if err != nil {
-				return errors.New(string(out))
-			}
-			return nil
-		}())
-	}
-	if err := mount("size=160m,mode=700"); err != nil {
-		figures.Skip(t, limit, "tmpfs cannot be mounted: "+err.Error())
-	}
-	t.Cleanup(func() { exec.Command("umount", "-l", h.data).Run() })
+	mount := smallDisk(t, h.data, limit)
 	gateway := h.gateway()
 	t.Cleanup(func() { gateway.Process.Kill(); gateway.Wait() })
 
@@ -290,4 +273,120 @@ func fill(t *testing.T, path string) {
 			_, err = io.Copy(f, bytes.NewReader(block))
 		}
 	}
+}
+
+// TestSmallDiskWithTheLISDown fills a disk of 160 MB with messages: the store
+// itself grows, flushes and compacts until nothing is taken in any more.
+func TestSmallDiskWithTheLISDown(t *testing.T) {
+	const limit = "more than 100 accepted, refused before full, alive, all delivered"
+	if testing.Short() {
+		t.Skip("fills a disk")
+	}
+	h := newHospital(t)
+	remount := smallDisk(t, h.data, limit)
+	config, err := os.ReadFile(h.file)
+	if err == nil {
+		err = os.WriteFile(h.file, append(config, his...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := h.gateway()
+	t.Cleanup(func() { gateway.Process.Kill(); gateway.Wait() })
+	h.untilDisk("open", 20*time.Second)
+
+	var mu sync.Mutex
+	accepted := map[string]bool{}
+	var senders sync.WaitGroup
+	for i := range 16 {
+		senders.Go(func() {
+			p := newPeer(t, "127.0.0.1", h.ports["hl7"])
+			p.SetDeadline(time.Now().Add(3 * time.Minute))
+			for n := range 100_000 {
+				id := fmt.Sprintf("S%d-%d", i, n)
+				text := oru(id) + "NTE|1||" + strings.Repeat("x", 20_000) + "\r"
+				if _, err := p.Write([]byte("\x0b" + text + "\x1c\r")); err != nil {
+					t.Error("the gateway has gone: ", err)
+					return
+				}
+				a, err := readBlock(p.r)
+				if err != nil {
+					t.Error("the gateway has gone: ", err)
+					return
+				}
+				if field(a, "MSA-1") != "AA" {
+					return
+				}
+				mu.Lock()
+				accepted[id] = true
+				mu.Unlock()
+			}
+		})
+	}
+	senders.Wait()
+	free := h.untilDisk("no intake", 10*time.Second)
+	if len(accepted) <= 100 {
+		t.Errorf("only %d messages were accepted", len(accepted))
+	}
+
+	// The LIS is back, on the disk as it is: draining goes on.
+	listener, err := net.Listen("tcp", h.ports["lis"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &systemLIS{}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); l.serve(c) }()
+		}
+	}()
+	within(t, 30*time.Second, "draining begins while intake is refused", func() bool { return len(l.messages()) > 20 })
+	if err := remount("remount,size=800m"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 2*time.Minute, "all is delivered", func() bool {
+		c, err := h.counts()
+		return err == nil && c["queued"] == 0
+	})
+	got := map[string]bool{}
+	for _, m := range l.messages() {
+		got[field(m, "MSH-10")] = true
+	}
+	lost := 0
+	for id := range accepted {
+		if !got[id] {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of %d are lost", lost, len(accepted))
+	}
+	figures.Report(t, fmt.Sprintf("160 MB, LIS down: %d messages of 20 KB accepted, then AR 207 with %d MiB free; %d lost", len(accepted), free>>20, lost), limit)
+}
+
+// smallDisk mounts 160 MB of memory at dir, and gives what mounts it again.
+func smallDisk(t *testing.T, dir, limit string) (mount func(options string) error) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		figures.Skip(t, limit, "not root: no file system can be mounted")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mount = func(options string) error {
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := mount("size=160m,mode=700"); err != nil {
+		figures.Skip(t, limit, "tmpfs cannot be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
+	return mount
 }
