@@ -37,65 +37,89 @@ func dcmtk(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return c
 }
 
-// service runs a program until the test ends.
-func service(t *testing.T, c *exec.Cmd) {
+// service runs a program that listens until the test ends. build makes it for
+// ports that were free, ready says that it answers there. A port that somebody
+// else took in between is given up for another.
+func service(t *testing.T, n int, build func(ports []string) *exec.Cmd, ready func(ports []string) bool) (ports []string) {
 	t.Helper()
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		c.Process.Kill()
-		c.Wait()
-		if t.Failed() {
-			t.Logf("the end of what %s wrote:\n%s", c.Args[0], out.Bytes()[max(0, out.Len()-3000):])
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); {
+		ports = freePorts(t, n)
+		c := build(ports)
+		var out bytes.Buffer
+		c.Stdout, c.Stderr = &out, &out
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
 		}
-	})
+		ended := startWait(c)
+		t.Cleanup(func() {
+			c.Process.Kill()
+			<-ended
+			if t.Failed() {
+				t.Logf("the end of what %s wrote:\n%s", c.Args[0], out.Bytes()[max(0, out.Len()-3000):])
+			}
+		})
+		for alive := true; alive && time.Now().Before(end); {
+			if ready(ports) {
+				return ports
+			}
+			select {
+			case <-ended:
+				alive = false
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	t.Fatal("a real peer does not answer")
+	return nil
+}
+
+func startWait(c *exec.Cmd) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() { c.Wait(); close(ended) }()
+	return ended
 }
 
 // storescp runs DCMTK's SCP, which keeps the bytes.
 func storescp(t *testing.T, dir string) (address string) {
 	t.Helper()
-	address = freePorts(t, 1)[0]
-	host, port, _ := net.SplitHostPort(address)
-	service(t, dcmtk(context.Background(), "storescp", "+B", "+xa", "+uf", "-od", dir, port))
-	eventually(t, "storescp answers", func() bool {
-		return dcmtk(t.Context(), "echoscu", "-to", "1", host, port).Run() == nil
-	})
-	return address
+	return service(t, 1, func(ports []string) *exec.Cmd {
+		_, port, _ := net.SplitHostPort(ports[0])
+		return dcmtk(context.Background(), "storescp", "+B", "+xa", "+uf", "-od", dir, port)
+	}, func(ports []string) bool {
+		host, port, _ := net.SplitHostPort(ports[0])
+		return dcmtk(t.Context(), "echoscu", "-to", "5", host, port).Run() == nil
+	})[0]
 }
 
 // orthanc runs an Orthanc; both addresses.
 func orthanc(t *testing.T, dir string) (dimse, rest string) {
 	t.Helper()
-	ports := freePorts(t, 2)
 	number := func(a string) int {
 		_, p, _ := net.SplitHostPort(a)
 		n, _ := strconv.Atoi(p)
 		return n
 	}
-	cfg, _ := json.Marshal(map[string]any{
-		"Name": "pacs", "StorageDirectory": dir, "IndexDirectory": dir, "DicomAet": "ORTHANC",
-		"DicomPort": number(ports[0]), "HttpPort": number(ports[1]), "RemoteAccessAllowed": false, "HttpBindAddresses": []string{"127.0.0.1"},
-		"AuthenticationEnabled": false, "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "DicomCheckCalledAet": true,
-		"UnknownSopClassAccepted": true, "Plugins": []string{},
-	})
-	file := filepath.Join(dir, "orthanc.json")
-	if err := os.WriteFile(file, cfg, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	service(t, dcmtk(context.Background(), "Orthanc", file))
-	rest = "http://" + ports[1]
-	within(t, 60*time.Second, "Orthanc answers", func() bool {
-		rsp, err := http.Get(rest + "/system")
+	ports := service(t, 2, func(ports []string) *exec.Cmd {
+		cfg, _ := json.Marshal(map[string]any{
+			"Name": "pacs", "StorageDirectory": dir, "IndexDirectory": dir, "DicomAet": "ORTHANC",
+			"DicomPort": number(ports[0]), "HttpPort": number(ports[1]), "RemoteAccessAllowed": false, "HttpBindAddresses": []string{"127.0.0.1"},
+			"AuthenticationEnabled": false, "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "DicomCheckCalledAet": true,
+			"UnknownSopClassAccepted": true, "Plugins": []string{},
+		})
+		file := filepath.Join(dir, "orthanc.json")
+		if err := os.WriteFile(file, cfg, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return dcmtk(context.Background(), "Orthanc", file)
+	}, func(ports []string) bool {
+		rsp, err := http.Get("http://" + ports[1] + "/system")
 		if err != nil {
 			return false
 		}
 		rsp.Body.Close()
 		return rsp.StatusCode == http.StatusOK
 	})
-	return ports[0], rest
+	return ports[0], "http://" + ports[1]
 }
 
 // A dataSet is what is compared: the bytes by their hash, and how they are encoded.
