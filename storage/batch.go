@@ -75,6 +75,7 @@ const (
 	opIfAbsent
 	opAdd
 	opTrim
+	opRepair
 )
 
 // An op is one call on a batch. record is the stored form with room for its

@@ -149,6 +149,7 @@ type group struct {
 	queues   map[string]*queue
 	counters map[string]*counter
 	enqueued map[string]bool
+	journal  []byte           // for the mirror
 	seen     map[string]found // what is under keys that were looked up and not written since
 	err      error            // of the transaction: the store has failed
 }
@@ -272,6 +273,10 @@ func (c *committer) conditions(g *group, b *Batch) error {
 			if _, found := g.stored(nameKey(spaceKey, o.name)); found {
 				return ErrExists
 			}
+		case opRepair:
+			if ch := c.channels[o.name]; ch == nil || o.seq > ch.last || ch.skip(o.seq) != o.seq {
+				return ErrTrimmed
+			}
 		case opTrim:
 			if err := c.mayTrim(b, o); err != nil {
 				return err
@@ -297,7 +302,11 @@ func (c *committer) apply(g *group, r *request) {
 		case opAppend:
 			ch := c.channel(g, o.name)
 			ch.last++
-			g.put(seqKey(spaceJournal, o.name, ch.last), o.record)
+			key := seqKey(spaceJournal, o.name, ch.last)
+			g.put(key, o.record)
+			if c.s.o.Mirror != "" {
+				g.journal = appendSegmented(g.journal, key, o.record)
+			}
 			r.receipt.entries = append(r.receipt.entries, Ref{o.name, ch.last})
 		case opEnqueue:
 			c.enqueue(g, r, o)
@@ -330,6 +339,8 @@ func (c *committer) apply(g *group, r *request) {
 			c.counter(g, o.name).value += o.delta
 		case opTrim:
 			c.trim(g, o)
+		case opRepair:
+			g.put(seqKey(spaceJournal, o.name, o.seq), o.record)
 		}
 	}
 }
@@ -416,6 +427,8 @@ func (c *committer) write(g *group) error {
 		return g.err
 	}
 	c.watch(g, "before")
+	wait := c.beside(g)
+	defer wait()
 	if err := g.txn.CommitAt(c.root.commit, nil); err != nil {
 		return err
 	}

@@ -85,11 +85,15 @@ func (s *Store) open(ctx, background context.Context) error {
 		Failed:   func(err error) { s.fail("an fsync in the spool failed", err) },
 		Room:     func() error { return s.Room(diskguard.Draining) },
 		Wrote:    s.spooled,
+		Made:     s.copied,
 	})
 	if err != nil {
 		return err
 	}
-	return s.load(background)
+	if err := s.load(background); err != nil {
+		return err
+	}
+	return s.openMirror(ctx)
 }
 
 func (s *Store) directories(ctx context.Context) error {

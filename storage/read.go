@@ -83,6 +83,7 @@ type view struct {
 	s   *Store
 	at  uint64
 	txn *badger.Txn
+	bad func(*DamagedError) // told of what entries finds, for Scrub
 }
 
 func (s *Store) look() (*view, error) {
@@ -95,7 +96,7 @@ func (s *Store) look() (*view, error) {
 	at := s.commit
 	s.reading[at]++
 	s.mu.Unlock()
-	return &view{s, at, s.db.NewTransactionAt(at, false)}, nil
+	return &view{s: s, at: at, txn: s.db.NewTransactionAt(at, false)}, nil
 }
 
 // end closes a view, and gives ErrFailed to a read that found Badger without a
@@ -213,6 +214,9 @@ func (v *view) entries(channel string, from uint64, limit int, reverse bool, f f
 	defer it.Close()
 	var first *DamagedError
 	bad := func(e *DamagedError) {
+		if v.bad != nil {
+			v.bad(e)
+		}
 		if e = v.s.damaged(e); first == nil {
 			first = e
 		}

@@ -15,26 +15,72 @@ import (
 // item and key against the fingerprints, and the hash of every spool file that a
 // value refers to. It reads one committed state and disturbs nobody but by the
 // reading.
-func (s *Store) Scrub(ctx context.Context) ([]Alarm, error) {
+//
+// With a mirror it puts back entries and objects that the mirror has and the store
+// has lost, and copies to the mirror what that has not.
+func (s *Store) Scrub(ctx context.Context) (found []Alarm, err error) {
+	s.scrubbing.Lock()
+	defer s.scrubbing.Unlock()
+	s.keep.RLock()
+	defer s.keep.RUnlock()
 	v, err := s.look()
 	if err != nil {
 		return nil, err
 	}
 	defer v.close()
-	c := &scrub{v: v, ctx: ctx, seen: map[string]bool{}}
-	before := len(s.Alarms())
-	for _, step := range []func() error{c.tables, c.journal, c.queues, c.keys} {
+	s.collecting(&found)
+	defer s.collecting(nil)
+	c := &scrub{v: v, ctx: ctx, seen: map[string]bool{}, m: s.mirror.Load()}
+	v.bad = func(e *DamagedError) { c.lost = append(c.lost, e) }
+	for _, step := range []func() error{c.tables, c.journal, c.mirror, c.queues, c.keys} {
 		if err := step(); err != nil {
-			return s.Alarms()[before:], err
+			return found, err
 		}
 	}
-	return s.Alarms()[before:], nil
+	return found, nil
+}
+
+// collecting lets alarms be gathered, those that are known too.
+func (s *Store) collecting(to *[]Alarm) {
+	s.alarmMu.Lock()
+	defer s.alarmMu.Unlock()
+	s.collect = to
 }
 
 type scrub struct {
 	v    *view
 	ctx  context.Context
+	m    *mirror
+	lost []*DamagedError // journal entries
 	seen map[string]bool // spool files that were verified
+}
+
+// mirror compares the journal with the mirror, each repairing the other.
+func (c *scrub) mirror() error {
+	if c.m == nil {
+		return nil
+	}
+	got, err := c.m.compare(c.ctx, c.v, c.lost)
+	if err != nil {
+		return fmt.Errorf("storage: the mirror: %s", reason(err))
+	}
+	n, err := got.repair(c.ctx)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		c.v.s.alarm(fmt.Sprintf("%d journal entries were put back from the mirror", n), "mirror")
+	}
+	for _, record := range got.found {
+		c.spooled(record[envelope:])
+	}
+	for _, name := range c.v.s.Channels() {
+		if _, err := got.complete(c.ctx, c.v, name); err != nil {
+			return err
+		}
+	}
+	got.prune()
+	return nil
 }
 
 func (c *scrub) tables() error { return c.v.s.verifyTables(c.ctx, c.v.s.tables()) }
@@ -145,8 +191,17 @@ func (c *scrub) spooled(value []byte) {
 		switch {
 		case errors.As(err, &damaged):
 			c.v.s.alarm(damaged.What, "spool/"+damaged.Path)
+			c.putBack(ref)
 		case err != nil:
 			c.v.s.alarm("cannot be read: "+reason(err), "spool/"+ref.Path)
+		case c.m != nil && c.m.spool.Verify(ref) != nil:
+			c.m.copy(ref, c.v.s.spool, c.m.spool)
 		}
+	}
+}
+
+func (c *scrub) putBack(ref spool.Ref) {
+	if c.m != nil && c.m.copy(ref, c.m.spool, c.v.s.spool) {
+		c.v.s.alarm("put back from the mirror", "spool/"+ref.Path)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -29,6 +30,10 @@ type Options struct {
 	// guards nothing.
 	Disk diskguard.Probe
 
+	// Mirror is a second folder, on another disk, that journal entries and objects
+	// are written to before anybody is told of them. Empty: none.
+	Mirror string
+
 	// Fault is called before each step that may fail, for tests that let it
 	// fail: "commit", "committed" (after the commit and before anybody hears of
 	// it), "highwater", and the steps of the spool. Nil outside of tests.
@@ -46,12 +51,13 @@ type Options struct {
 // A Store is the durable memory of the gateway. Its methods may be called from
 // many goroutines.
 type Store struct {
-	o     Options
-	lock  *os.File
-	db    *badger.DB
-	spool *spool.Spool
-	guard *diskguard.Guard // nil: none
-	view  string           // directory of the copy that a read-only store reads
+	o      Options
+	lock   *os.File
+	db     *badger.DB
+	spool  *spool.Spool
+	mirror atomic.Pointer[mirror]
+	guard  *diskguard.Guard // nil: none
+	view   string           // directory of the copy that a read-only store reads
 
 	requests chan *request
 	closing  chan struct{}
@@ -63,7 +69,8 @@ type Store struct {
 	behind   sync.WaitGroup // what goes on beside the committer
 	stop     context.CancelFunc
 
-	keep sync.RWMutex // held for reading by who needs that no object is removed
+	scrubbing sync.Mutex
+	keep      sync.RWMutex // held for reading by who needs that no object is removed
 
 	life   sync.RWMutex // held for reading by every read, for writing by Close
 	closed bool
@@ -78,6 +85,7 @@ type Store struct {
 
 	alarmMu sync.Mutex
 	alarms  []Alarm
+	collect *[]Alarm // of a scrub: known ones too
 	known   map[[2]string]bool
 
 	closeErr  error
@@ -116,11 +124,15 @@ func (s *Store) Alarms() []Alarm {
 func (s *Store) alarm(what, where string) {
 	s.alarmMu.Lock()
 	defer s.alarmMu.Unlock()
+	a := Alarm{what, where, time.Now()}
+	if s.collect != nil {
+		*s.collect = append(*s.collect, a)
+	}
 	if s.known[[2]string{what, where}] {
 		return
 	}
 	s.known[[2]string{what, where}] = true
-	s.alarms = append(s.alarms, Alarm{what, where, time.Now()})
+	s.alarms = append(s.alarms, a)
 	s.o.Log.Error("storage alarm", "what", what, "where", where)
 }
 
@@ -180,6 +192,9 @@ func (s *Store) release() error {
 	if s.work != nil && s.work.marks != nil {
 		keep(s.work.marks.file.Sync())
 		keep(s.work.marks.file.Close())
+	}
+	if m := s.mirror.Load(); m != nil {
+		m.close()
 	}
 	if s.spool != nil {
 		keep(s.spool.Close())

@@ -138,6 +138,11 @@ func (s *Store) RemoveObjects(refs []spool.Ref) error {
 		if err := s.spool.Remove(r); err != nil {
 			return err
 		}
+		if m := s.mirror.Load(); m != nil {
+			if err := m.spool.Remove(r); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ type Options struct {
 	Failed   func(error)             // told of a failed fsync: the process should end
 	Room     func() error            // asked before each write: an error ends the object
 	Wrote    func(bytes int)         // told of each write
+	Made     func(Ref)               // told of each object that is durable, before its Ref is given out
 	Fault    func(step string) error // called before each step, for tests: "create", "write", "fsync", "rename", "fsyncdir"
 }
 
@@ -258,6 +259,9 @@ func (w *Writer) Commit() (Ref, error) {
 	if err := w.settle(shard, ref.Path); err != nil {
 		w.Abort()
 		return Ref{}, err
+	}
+	if w.s.o.Made != nil {
+		w.s.o.Made(ref)
 	}
 	return ref, nil
 }
