@@ -173,8 +173,9 @@ func (w *Worker) act(ctx context.Context, f func(done chan<- error) error) error
 	}
 }
 
-// A Selection says what to send again: by name, or all that left the queue in a
-// time or was stored under a range of sequences.
+// A Selection says what to send again: by name, or all that was delivered in a
+// time or was stored under a range of sequences. What was discarded or expired
+// comes back by its name alone.
 type Selection struct {
 	IDs         []string  // control IDs, SOP Instance UIDs or journal references
 	From, To    time.Time // when it left the queue; zero: open
@@ -290,7 +291,7 @@ func (w *Worker) find(ctx context.Context, s Selection) ([]Settled, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if err := take(key, func(x Settled) bool { return byName[x.Ticket.ID] || ranged && s.has(x) }); err != nil {
+			if err := take(key, func(x Settled) bool { return byName[x.Ticket.ID] || ranged && x.How == Delivered && s.has(x) }); err != nil {
 				return nil, err
 			}
 		}

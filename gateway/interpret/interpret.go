@@ -242,6 +242,10 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
+	if m.ControlID() == "" { // released by a person: no answer could name it
+		o.hold("", reason.NoControlID)
+		return
+	}
 	code, event, _ := m.Type()
 	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S"}
 	for _, d := range to {
