@@ -70,7 +70,8 @@ type Query struct {
 	Limit      int       `json:"limit,omitempty"` // 0: DefaultLimit
 }
 
-// Check says in words what is wrong with a query.
+// Check says in words what is wrong with a query, and nothing of what it asks
+// for: a refusal is logged.
 func (q Query) Check() error {
 	for _, s := range []string{q.Specimen, q.Patient, q.Accession, q.Order, q.Connection} {
 		if len(s) > maxText {
@@ -78,7 +79,7 @@ func (q Query) Check() error {
 		}
 	}
 	if q.State != "" && !slices.Contains(States, q.State) {
-		return fmt.Errorf("there is no state %q; there are %v", q.State, States)
+		return fmt.Errorf("there is no such state; there are %v", States)
 	}
 	if q.Limit < 0 || q.Limit > MaxLimit {
 		return fmt.Errorf("the limit must be from 1 to %d", MaxLimit)
