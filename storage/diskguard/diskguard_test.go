@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,12 +95,24 @@ func TestOrderOfRefusals(t *testing.T) {
 
 // A disk is a pretended one.
 type disk struct {
+	mu          sync.Mutex
 	free, total uint64
 	asked       int
 	err         error
 }
 
-func (d *disk) probe(string) (uint64, uint64, error) { d.asked++; return d.free, d.total, d.err }
+func (d *disk) probe(string) (uint64, uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked++
+	return d.free, d.total, d.err
+}
+
+func (d *disk) set(free uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.free = free
+}
 
 func TestTheDiskIsAskedRarelyAndAgainAfterABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -113,12 +126,12 @@ func TestTheDiskIsAskedRarelyAndAgainAfterABurst(t *testing.T) {
 		if d.asked != 1 {
 			t.Errorf("asked %d times at one moment", d.asked)
 		}
-		d.free = gib / 2
+		d.set(gib / 2)
 		g.Wrote(freshBytes)
 		if err := g.Room(Results); !errors.Is(err, ErrFull) {
 			t.Errorf("after a burst: %v", err)
 		}
-		d.free = 5 * gib
+		d.set(5 * gib)
 		time.Sleep(fresh)
 		if err := g.Room(Images); err != nil {
 			t.Errorf("after %v: %v", fresh, err)
@@ -139,7 +152,7 @@ func TestDrainingGetsTheBallastAndThenWaits(t *testing.T) {
 		}
 		d := &disk{free: 18 * mib, total: 160 * mib}
 		probe := func(string) (uint64, uint64, error) {
-			free := d.free
+			free, _, _ := d.probe("")
 			if _, err := os.Stat(ballast); err != nil {
 				free += 8 * mib
 			}
@@ -155,10 +168,10 @@ func TestDrainingGetsTheBallastAndThenWaits(t *testing.T) {
 		if s := g.Status(); s.State != NoIntake || s.Ballast || s.Free != 26*mib {
 			t.Errorf("%+v", s)
 		}
-		d.free = 5 * mib
+		d.set(5 * mib)
 		time.Sleep(fresh)
 		started := time.Now()
-		go func() { time.Sleep(time.Minute); d.free = 100 * mib }()
+		go func() { time.Sleep(time.Minute); d.set(100 * mib) }()
 		if err := g.Wait(t.Context(), Draining); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +189,7 @@ func TestTheBallastIsMadeAgainWhenThereIsRoom(t *testing.T) {
 	if g.Status().Ballast {
 		t.Fatal("a ballast where there is no room for it")
 	}
-	d.free = 120 * mib
+	d.set(120 * mib)
 	g.Check()
 	info, err := os.Stat(filepath.Join(dir, BallastFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -195,7 +208,7 @@ func TestAStartOnAFullDiskWaitsAndThenSaysWhatIsNeeded(t *testing.T) {
 		if err := g.AtStart(t.Context(), 10*time.Second); !errors.Is(err, ErrFull) || time.Since(started) < 10*time.Second {
 			t.Errorf("after %v: %v", time.Since(started), err)
 		}
-		go func() { time.Sleep(2 * time.Second); d.free = 100 * mib }()
+		go func() { time.Sleep(2 * time.Second); d.set(100 * mib) }()
 		if err := g.AtStart(t.Context(), 10*time.Second); err != nil {
 			t.Errorf("with room again: %v", err)
 		}
