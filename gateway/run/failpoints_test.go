@@ -107,29 +107,30 @@ func (p *failpoint) relay(l net.Listener, r relay) {
 		if err != nil {
 			return
 		}
-		go func() {
-			defer outer.Close()
-			inner, err := net.Dial("tcp", r.Dial)
-			if err != nil {
-				return
-			}
-			defer inner.Close()
-			// The dialler of a connection to the gateway is the peer; of one to a
-			// destination, the gateway.
-			c := &conversation{}
-			toPeer := func(b []byte) string { return c.acknowledges(r.Peer, b) }
-			toGateway := c.hears
-			fromDialler, fromListener := toGateway, toPeer
-			if r.Peer == "lis" || r.Peer == "pacs" {
-				fromDialler = func(b []byte) string { return sends(r.Peer, b) }
-				fromListener = func(b []byte) string { return answers(r.Peer, b) }
-			}
-			var wg sync.WaitGroup
-			wg.Go(func() { p.copy(inner, outer, fromDialler); inner.Close(); outer.Close() })
-			wg.Go(func() { p.copy(outer, inner, fromListener); inner.Close(); outer.Close() })
-			wg.Wait()
-		}()
+		// The dialler of a connection to the gateway is the peer; of one to a
+		// destination, the gateway.
+		c := &conversation{}
+		up, down := c.hears, func(b []byte) string { return c.acknowledges(r.Peer, b) }
+		if r.Peer == "lis" || r.Peer == "pacs" {
+			up = func(b []byte) string { return sends(r.Peer, b) }
+			down = func(b []byte) string { return answers(r.Peer, b) }
+		}
+		go p.pass(outer, r.Dial, up, down)
 	}
+}
+
+// pass copies both ways between a connection and one that it makes.
+func (p *failpoint) pass(outer net.Conn, to string, up, down func([]byte) string) {
+	defer outer.Close()
+	inner, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer inner.Close()
+	var wg sync.WaitGroup
+	wg.Go(func() { p.copy(inner, outer, up); inner.Close(); outer.Close() })
+	wg.Go(func() { p.copy(outer, inner, down); inner.Close(); outer.Close() })
+	wg.Wait()
 }
 
 // copy passes bytes on; what names the point that they are.

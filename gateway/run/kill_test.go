@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 	if file := os.Getenv(childConfig); file != "" {
 		os.Exit(child(file))
 	}
+	if address := os.Getenv(childLIS); address != "" {
+		os.Exit(lisChild(address))
+	}
 	if orders := os.Getenv(childSlow); orders != "" {
 		os.Exit(slowChild(orders))
 	}
@@ -165,8 +168,14 @@ func newHospital(t *testing.T) *hospital {
 func (h *hospital) start(seed uint64) (*lis.LIS, *pacs.PACS) {
 	quiet := slog.New(slog.DiscardHandler)
 	l := lis.New(lis.Options{Name: "lis", Received: h.truth.Arrive, Log: quiet, Now: time.Now, Zone: time.UTC})
-	p := pacs.New(pacs.Options{Name: "pacs", AETitle: "PACS", Received: h.truth.Arrive, Log: quiet})
 	h.goRun(func(ctx context.Context) { l.Run(ctx, h.ports["lis"], nil) })
+	return l, h.startOthers(seed)
+}
+
+// startOthers starts the peers without the LIS.
+func (h *hospital) startOthers(seed uint64) *pacs.PACS {
+	quiet := slog.New(slog.DiscardHandler)
+	p := pacs.New(pacs.Options{Name: "pacs", AETitle: "PACS", Received: h.truth.Arrive, Log: quiet})
 	h.goRun(func(ctx context.Context) { p.Run(ctx, h.ports["pacs"], nil) })
 	start := time.Now().In(time.FixedZone("", 7*3600))
 	timing := analyser.Timing{Reply: 3 * time.Second, Busy: 300 * time.Millisecond, Contention: 50 * time.Millisecond, Redial: 30 * time.Millisecond}
@@ -193,7 +202,7 @@ func (h *hospital) start(seed uint64) (*lis.LIS, *pacs.PACS) {
 		h.stops = append(h.stops, x.Stop)
 		h.goRun(x.Run)
 	}
-	return l, p
+	return p
 }
 
 // gateway starts the process.
@@ -235,12 +244,12 @@ func unbalanced(c map[string]int64) bool {
 	return c["accepted"] != c["delivered"]+c["queued"]+c["held"]+c["discarded"]+c["expired"]+c["consumed"]
 }
 
-// TestNothingAcknowledgedIsLostByKill9 kills the gateway at random moments under
-// load: every acknowledged result and image reaches its destination, none is
+// TestNothingAcknowledgedIsLostByKill9 kills the gateway and the LIS at random
+// moments under load: every acknowledged result and image reaches its destination, none is
 // changed, repeats come only under the same MSH-10 or SOP Instance UID.
 func TestNothingAcknowledgedIsLostByKill9(t *testing.T) {
-	kills, cuts, soak := 20, 0, figures.Soak()
-	if soak {
+	kills := 20
+	if figures.Soak() {
 		kills = 100
 	}
 	if testing.Short() {
@@ -250,25 +259,32 @@ func TestNothingAcknowledgedIsLostByKill9(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	l, p := h.start(seed)
+	p := h.startOthers(seed)
+	l := h.lis()
 	for i := range kills {
 		c := h.gateway()
 		time.Sleep(time.Duration(200+r.IntN(1300)) * time.Millisecond)
-		if soak || i%2 == 1 { // the LIS is killed too: cut at once, refused for a while
-			l.Down(time.Duration(100+r.IntN(500)) * time.Millisecond)
-			cuts++
-		}
 		if i%4 == 3 {
 			p.Down(700 * time.Millisecond)
 		}
+		both := r.IntN(2) == 0 // at once, or the LIS while the gateway goes on
+		if !both {
+			l.kill(t)
+			time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+		}
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
+		}
+		if both {
+			l.kill(t)
 		}
 		var exit *exec.ExitError
 		if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
 			t.Fatalf("the gateway ended by itself: %v", err)
 		}
+		l = h.lis()
 	}
+	defer func() { l.kill(t) }()
 	report := h.finish()
 	if n := report.Kinds[truth.ORU].Received; n < 10*kills {
 		t.Errorf("only %d messages were acknowledged: the test shows little", n)
@@ -276,8 +292,8 @@ func TestNothingAcknowledgedIsLostByKill9(t *testing.T) {
 	if n := report.Kinds[truth.Instance].Received; n < kills {
 		t.Errorf("only %d objects were acknowledged: the test shows little", n)
 	}
-	figures.Report(t, fmt.Sprintf("%d kills of the gateway, %d cuts of the LIS, %d results and %d images acknowledged; %d lost, %d doubled, %d changed, %d out of order; %d repeats under the same name",
-		kills, cuts, report.Kinds[truth.ORU].Received, report.Kinds[truth.Instance].Received,
+	figures.Report(t, fmt.Sprintf("gateway and LIS killed %d times, %d results and %d images acknowledged; %d lost, %d doubled, %d changed, %d out of order; %d repeats under the same name",
+		kills, report.Kinds[truth.ORU].Received, report.Kinds[truth.Instance].Received,
 		report.Lost, report.Doubled, report.Changed, report.OutOfOrder, report.Repeats), "0 lost, 0 doubled after control ID, 0 changed, 0 out of order")
 }
 
