@@ -162,7 +162,8 @@ func TestAResendSendsTheSameBytesUnderTheSameName(t *testing.T) {
 		enqueue(t, s, "A", false, "1", "2")
 		enqueue(t, s, "B", true, "3")
 		var sent []Item
-		p := &peer{seen: func(it Item) { sent = append(sent, it) }}
+		p := &peer{}
+		p.seen = func(it Item) { sent = append(sent, it) } // p.mu is held
 		w, stop := start(s, p)
 		time.Sleep(time.Hour)
 		after := time.Now()
@@ -185,14 +186,19 @@ func TestAResendSendsTheSameBytesUnderTheSameName(t *testing.T) {
 			{"a foreign channel", Selection{First: 1, Channel: "in/ct-1"}, nil},
 		} {
 			name := c.name
+			p.mu.Lock()
 			sent = nil
+			p.mu.Unlock()
 			n, err := w.Resend(t.Context(), anna, c.s, "LIS lost them")
 			if (err == nil) != (c.want != nil) || n != len(c.want) {
 				t.Errorf("%s: %d, %v", name, n, err)
 			}
 			time.Sleep(time.Minute)
 			var ids []string
-			for _, it := range sent {
+			p.mu.Lock()
+			came := slices.Clone(sent)
+			p.mu.Unlock()
+			for _, it := range came {
 				ids = append(ids, it.ID)
 				if it.About.Channel != "out/lis" || fmt.Sprint(it.About.Seq) != it.ID || !it.Resend || (it.Group == "B") != (it.ID == "3") || it.Stat != (it.ID == "3") {
 					t.Errorf("%s: %+v", name, it)
