@@ -86,7 +86,7 @@ type pageView struct {
 type journalForm struct {
 	Specimen, Patient, Accession, Order, Connection, From, To, State string
 	States                                                           []journalState
-	Wrong                                                            string
+	Wrong                                                            bool
 }
 
 type journalState struct {
@@ -289,7 +289,7 @@ func (c *Console) journal(w http.ResponseWriter, r *http.Request) {
 	}
 	q, err := c.journalQuery(r)
 	if err != nil {
-		p.Form.Wrong = err.Error()
+		p.Form.Wrong = true
 		c.renderStatus(w, v.lang, "journal", p, http.StatusBadRequest)
 		return
 	}

@@ -143,7 +143,7 @@ func TestBrowserShowsTheJournal(t *testing.T) {
 		"/journal?lang=en&specimen=27":  {"Journal", "in/xn-1/7", "held: lis", "26&lt;b&gt;0027", "Older"},
 		"/journal?lang=vi&specimen=no":  {"Nhật ký", "bị giữ: lis"},
 		"/journal/in/xn-1/7?lang=vi":    {"Giờ theo thiết bị", "⟨U+202E⟩", "⟨ESC⟩", "⟨NUL⟩", "⟨E9⟩", "⟨CR⟩", "&lt;script&gt;", "MSA|AA|1", "XYZ201", "/journal/out/lis/3?lang=vi"},
-		"/journal?lang=vi&from=h%C3%B4": {"is no time"},
+		"/journal?lang=vi&from=h%C3%B4": {"Không hiểu"},
 	} {
 		dom, log := chromium(t, "--virtual-time-budget=3000", "--dump-dom", server.URL+target)
 		for _, want := range wants {

@@ -172,6 +172,7 @@ var pageTexts = map[string]text{
 	"journal-partial":    {"Not searched to the end: go on with older entries, or narrow the search.", "Chưa tìm hết: hãy xem mục cũ hơn hoặc thu hẹp tìm kiếm."},
 	"last":               {"Last message", "Bản tin cuối"},
 	"listening":          {"Listening on", "Đang nghe tại"},
+	"journal-wrong":      {"Not understood. Times are written 2026-01-14 08:15, or 08:15 for today, or 2h for two hours ago.", "Không hiểu. Giờ ghi là 2026-01-14 08:15, hoặc 08:15 cho hôm nay, hoặc 2h cho hai giờ trước."},
 	"made":               {"Made", "Tạo lúc"},
 	"made-of":            {"Made of, or repeat of", "Tạo từ, hoặc lặp lại của"},
 	"manual":             {"Manual", "Hướng dẫn"},
