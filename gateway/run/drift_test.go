@@ -25,3 +25,17 @@ func TestDriftIsTheMedianOfTheLastMessages(t *testing.T) {
 		t.Errorf("%v", m)
 	}
 }
+
+func TestAClockThatWasSetIsNoticed(t *testing.T) {
+	for _, test := range []struct{ day, monotonic, want time.Duration }{
+		{10 * time.Second, 10 * time.Second, 0},
+		{10*time.Second + 300*time.Millisecond, 10 * time.Second, 0}, // NTP slews
+		{10*time.Second + time.Hour, 10 * time.Second, time.Hour},
+		{10*time.Second - time.Hour, 10 * time.Second, -time.Hour},
+		{87600*time.Hour + 10*time.Second, 10 * time.Second, 87600 * time.Hour},
+	} {
+		if got := stepped(test.day, test.monotonic); got != test.want {
+			t.Errorf("%+v: %v", test, got)
+		}
+	}
+}

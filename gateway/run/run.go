@@ -122,6 +122,7 @@ func (g *Gateway) assemble() error {
 		}
 	})
 	g.goRun("strangers", func(ctx context.Context) error { g.strangers.store(ctx); return ctx.Err() })
+	g.goRun("clock", g.watchClock)
 	if err := g.startVitals(); err != nil {
 		return err
 	}
