@@ -369,6 +369,51 @@ func TestAClockThatJumpsLosesAndReordersNothing(t *testing.T) {
 	}
 }
 
+// Summer time ends and begins while an analyser sends: the times of its messages
+// are read in its zone, and nothing hangs on the hour that is there twice.
+func TestSummerTimeReordersNothing(t *testing.T) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Skip("no time zones here:", err)
+	}
+	for _, begin := range []time.Time{time.Date(2026, 10, 24, 23, 0, 0, 0, time.UTC), time.Date(2026, 3, 28, 23, 0, 0, 0, time.UTC)} {
+		r := newRig(t)
+		c := r.work.Connections["a-1"]
+		c.Zone = zone
+		r.work.Connections["a-1"] = c
+		var told []time.Duration
+		r.work.Heard = func(_ string, received, device time.Time) { told = append(told, device.Sub(received)) }
+		const n = 30
+		for i := range n {
+			r.clock = begin.Add(time.Duration(i) * 10 * time.Minute)
+			m := fmt.Sprintf("H|\\^&|||X^1|||||||P|LIS2-A2|%s\rP|1\rO|1|S%d||^^^GLU|R\rR|1|^^^GLU|5.1|mmol/L||N||F\rL|1|N\r", r.clock.In(zone).Format("20060102150405"), i)
+			a := r.in.ASTM("a-1", "p")
+			r.must(a.Store(t.Context(), []e1381.Message{{Records: []byte(m)}}))
+			r.must(a.Ended(t.Context()))
+		}
+		r.interpret()
+		p, err := r.Search(t.Context(), Query{Connection: "lis", From: begin, To: begin.Add(24 * time.Hour)})
+		r.must(err)
+		if len(p.Entries) != n || p.Entries[0].Of != fmt.Sprintf("in/a-1/%d", n) || p.Entries[n-1].Of != "in/a-1/1" {
+			t.Errorf("%d of %d", len(p.Entries), n)
+		}
+		if got := len(r.search(Query{Connection: "a-1", From: begin.Add(time.Hour), To: begin.Add(2 * time.Hour)})); got != 6 {
+			t.Errorf("%d in an hour", got)
+		}
+		wrong := 0
+		for _, d := range told {
+			if d.Abs() == time.Hour {
+				wrong++ // the hour that is there twice: the device does not say which
+			} else if d != 0 {
+				t.Errorf("drift %v", d)
+			}
+		}
+		if len(told) != n || wrong > 6 {
+			t.Errorf("%d told, %d an hour off", len(told), wrong)
+		}
+	}
+}
+
 // What retention removes with an entry is all that is there because of it.
 func TestEntryKeysAreAllKeysOfTheEntries(t *testing.T) {
 	r := newRig(t)
