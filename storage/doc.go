@@ -19,7 +19,7 @@
 // # Layout
 //
 // In the data directory: store/ (Badger), spool/, highwater, lock, wal-copy/ (the
-// write-ahead log before the last unclean start), and when something was found
+// write-ahead log before the last unclean start), ballast (see below), and when something was found
 // wrong damaged/ (tables) and wal-damaged/ (the first such log), which a person
 // takes away. Keys of Badger, names ended by a zero byte, sequences big-endian:
 //
@@ -40,6 +40,15 @@
 // cursor below which everything is removed; runs are the removed ranges above
 // it, so that neither the head nor what stands behind a held item is looked for
 // among tombstones.
+//
+// # The disk
+//
+// Badger's files are mapped: a full disk is SIGBUS and no error. With Options.Disk
+// a guard (storage/diskguard) asks for the free space before every batch and every
+// write to the spool, and what Badger may write by itself at any moment stays
+// free. Batches for Images and Results are refused with ErrDiskFull, in this
+// order; others wait. When those are short too the ballast is given up. Open asks
+// before it touches anything, and refuses with ErrDiskFull.
 //
 // # What is noticed, and when
 //
@@ -64,6 +73,10 @@
 //     alarm from Open on, and Scrub finds the key by the fingerprint.
 //   - Spool file gone, of another length, changed: by spool.Open (length), Verify
 //     and Scrub (SHA-256).
+//
+//   - A write of Badger's manifest that failed: at Open, which takes it back.
+//   - A table that a compaction could not write: within about a minute. What it
+//     was made of is gone by then, see closeBadger.
 //
 // Not noticed: the loss of a commit whose mark was not written yet. The mark
 // follows the acknowledgement within microseconds after a kill, and within about
