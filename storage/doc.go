@@ -18,10 +18,10 @@
 //
 // # Layout
 //
-// In the data directory: store/ (Badger), spool/, highwater, lock, wal-copy/ (the
-// write-ahead log before the last unclean start), ballast (see below), and when something was found
-// wrong damaged/ (tables) and wal-damaged/ (the first such log), which a person
-// takes away. Keys of Badger, names ended by a zero byte, sequences big-endian:
+// In the data directory: store/ (Badger), spool/, highwater, lock, ballast (see
+// below), wal-copy/ (the write-ahead log before the last unclean start), and when
+// something was found wrong damaged/ (tables) and wal-damaged/ (the first such
+// log), which a person takes away. Keys of Badger, names ended by a zero byte, sequences big-endian:
 //
 //	m               root: format version, number of the commit, count and
 //	                fingerprint of the control records and of the keys
@@ -56,25 +56,33 @@
 // the write-ahead log cuts off everything behind it.
 //
 //   - Changed bytes of a record: at every read, by its checksum. Never served.
+//
 //   - Write-ahead log cut at a damage: at Open, by whole transactions behind it,
 //     and by the high-water mark, which names what is gone. Their numbers are not
 //     given out again.
+//
 //   - Damaged block of a table: at Open, which verifies the first 64 MiB of tables
 //     before it returns and the rest behind, and by Scrub. A damaged index or
 //     manifest: Open refuses.
+//
 //   - Lost or old channel, queue or counter record: at Open, by the fingerprint in
 //     the root. Lost root: at Open, by the version of the newest entry.
+//
 //   - Last entry of a channel gone: at Open. Any other: by Range (a gap), Read and
 //     Scrub.
+//
 //   - Queue item gone, or one that was removed back again: by a pass of Items from
 //     the head to the end (depth), and by Scrub (fingerprint).
+//
 //   - Key gone or older than its last commit: Get cannot know it, and says "not
 //     there" or serves the older value; the damaged block that caused it is an
 //     alarm from Open on, and Scrub finds the key by the fingerprint.
+//
 //   - Spool file gone, of another length, changed: by spool.Open (length), Verify
 //     and Scrub (SHA-256).
 //
 //   - A write of Badger's manifest that failed: at Open, which takes it back.
+//
 //   - A table that a compaction could not write: within about a minute. What it
 //     was made of is gone by then, see closeBadger.
 //
