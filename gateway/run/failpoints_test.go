@@ -123,6 +123,10 @@ func (p *failpoint) relay(l net.Listener, r relay) {
 func (p *failpoint) pass(outer net.Conn, to string, up, down func([]byte) string) {
 	defer outer.Close()
 	inner, err := net.Dial("tcp", to)
+	for tries := 0; err != nil && tries < 40; tries++ { // it is down and will come back
+		time.Sleep(25 * time.Millisecond)
+		inner, err = net.Dial("tcp", to)
+	}
 	if err != nil {
 		return
 	}
