@@ -105,7 +105,27 @@ func (k *checker) site() {
 	}
 	k.between("site.retention_days", "[site]", "retention_days", k.Site.RetentionDays, 0, 36500)
 	k.between("site.retention_disk", "[site]", "retention_disk", k.Site.RetentionDisk, 10, 100)
+	if inside(k.Site.Data, k.Site.Mirror) {
+		k.wrong("site.mirror", "[site]", "mirror lies in the data folder: choose another disk")
+	}
 	k.backups()
+}
+
+// inside reports whether a folder is the data folder or lies in it.
+func inside(data, folder string) bool {
+	if folder == "" {
+		return false
+	}
+	from, err := filepath.Abs(data)
+	if err != nil {
+		return false
+	}
+	to, err := filepath.Abs(folder)
+	if err != nil {
+		return false
+	}
+	way, err := filepath.Rel(from, to)
+	return err == nil && way != ".." && !strings.HasPrefix(way, ".."+string(filepath.Separator))
 }
 
 func (k *checker) backups() {
@@ -119,7 +139,7 @@ func (k *checker) backups() {
 	if info, err := os.Stat(k.Backup.To); err != nil || !info.IsDir() {
 		k.note("backup.to", "[backup]", "to: there is no folder %s: no backup is made until there is", k.Backup.To)
 	}
-	if data, err := filepath.Rel(k.Site.Data, k.Backup.To); err == nil && !strings.HasPrefix(data, "..") {
+	if inside(k.Site.Data, k.Backup.To) {
 		k.wrong("backup.to", "[backup]", "to lies in the data folder: choose another disk, or at least another folder")
 	}
 	if k.Backup.PassphraseFile == "" {

@@ -61,6 +61,7 @@ type Site struct {
 	RetentionDays int `toml:"retention_days" default:"90"` // 0: no limit
 	RetentionDisk int `toml:"retention_disk" default:"70"` // percent; 100: no limit
 
+	Mirror     string        `toml:"mirror" default:""`                     // empty: none. After Load: relative to the working directory
 	ScrubEvery time.Duration `toml:"scrub_every" default:"24h" never:"yes"` // 0: only on demand
 }
 
@@ -351,6 +352,7 @@ func (c *Config) complete(file string) {
 	dir := filepath.Dir(file)
 	c.File = file
 	c.Site.Data = under(dir, c.Site.Data)
+	c.Site.Mirror = under(dir, c.Site.Mirror)
 	c.Backup.To = under(dir, c.Backup.To)
 	c.Backup.PassphraseFile = under(dir, c.Backup.PassphraseFile)
 	for i := range c.MQTTUsers {

@@ -87,7 +87,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 	if o.Disk == nil {
 		o.Disk = diskguard.System
 	}
-	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk, SpoolRefs: intake.SpoolRefs, Watch: o.Watch, Fault: o.Fault})
+	store, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: o.Log, Disk: o.Disk, Mirror: cfg.Site.Mirror, SpoolRefs: intake.SpoolRefs, Watch: o.Watch, Fault: o.Fault})
 	if err != nil {
 		return nil, err
 	}
