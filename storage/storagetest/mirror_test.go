@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"nhip/storage"
 )
@@ -159,8 +160,9 @@ func TestNothingIsAcknowledgedBeforeItIsInTheMirror(t *testing.T) {
 	<-begun
 	select {
 	case <-told:
-		t.Error("acknowledged before it is in the mirror")
-	default:
+		close(goOn)
+		t.Fatal("acknowledged before it is in the mirror")
+	case <-time.After(200 * time.Millisecond): // the commit itself has long been done
 	}
 	if n := s.Last("a"); n != 0 {
 		t.Errorf("entry %d is shown before it is in the mirror", n)
