@@ -139,7 +139,7 @@ func (o outage) test(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("nothing was delivered")
 	}
-	var rss int
+	var rss, anonymous int
 	var heads []time.Duration
 	for deadline := time.Now().Add(10 * time.Minute); s.Depth(Queue("lis")) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		at := time.Now()
@@ -147,7 +147,7 @@ func (o outage) test(t *testing.T) {
 			t.Fatal(err)
 		}
 		heads = append(heads, time.Since(at))
-		rss = max(rss, residentMiB(t))
+		rss, anonymous = max(rss, residentMiB(t, "VmRSS:")), max(anonymous, residentMiB(t, "RssAnon:"))
 		if len(dest.firsts()) >= o.items-before {
 			time.Sleep(50 * time.Millisecond) // the last outcomes are being saved
 		}
@@ -175,11 +175,11 @@ func (o outage) test(t *testing.T) {
 	if figures.Soak() && head > 5*time.Millisecond {
 		t.Errorf("head of the queue in %v", head)
 	}
-	if rss > 600 {
-		t.Errorf("%d MiB resident", rss)
+	if anonymous > 600 { // the rest is tables of the store that are mapped: the system takes those pages back
+		t.Errorf("%d MiB resident", anonymous)
 	}
-	figures.Report(t, fmt.Sprintf("%d items, %d STAT first, all delivered once; first %.1f s after a start; head %.2f ms, p99 %.2f ms; %d MiB; %.0f a second",
-		o.items, urgent, firstAfter.Seconds(), float64(head.Microseconds())/1000, float64(slowest.Microseconds())/1000, rss, float64(o.items-before)/took.Seconds()),
+	figures.Report(t, fmt.Sprintf("%d items, %d STAT first, all delivered once; first %.1f s after a start; head %.2f ms, p99 %.2f ms; %d MiB, and %d MiB of mapped files; %.0f a second",
+		o.items, urgent, firstAfter.Seconds(), float64(head.Microseconds())/1000, float64(slowest.Microseconds())/1000, anonymous, rss-anonymous, float64(o.items-before)/took.Seconds()),
 		"all once, STAT first, 3 s, 5 ms, 600 MiB")
 }
 
@@ -213,13 +213,13 @@ func (o outage) queue(t *testing.T, s *storage.Store) (urgent int) {
 	return urgent
 }
 
-// residentMiB is the resident memory of this process.
-func residentMiB(t *testing.T) int {
+// residentMiB is one kind of the resident memory of this process.
+func residentMiB(t *testing.T, kind string) int {
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0 // not Linux
 	}
-	_, after, _ := strings.Cut(string(b), "VmRSS:")
+	_, after, _ := strings.Cut(string(b), kind)
 	kib, err := strconv.Atoi(strings.Fields(after)[0])
 	if err != nil {
 		t.Fatal(err)
