@@ -19,6 +19,7 @@ import (
 	"nhip/gateway/interpret"
 	"nhip/gateway/reason"
 	"nhip/storage"
+	"nhip/storage/diskguard"
 )
 
 // The requests and answers of the acts on queues, as JSON.
@@ -412,7 +413,7 @@ func (d *desk) held(_ context.Context, _ control.Actor, r QueueRequest) (any, er
 // Acts opens the store of a configuration whose gateway does not run, and gives the
 // acts on it. storage.ErrInUse: it runs after all. close ends it.
 func Acts(ctx context.Context, cfg *config.Config, log *slog.Logger) (acts *control.Acts, done func() error, err error) {
-	s, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: log})
+	s, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, Log: log, Disk: diskguard.System})
 	if err != nil {
 		return nil, nil, err
 	}
