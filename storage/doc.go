@@ -25,13 +25,17 @@
 //
 //	m               root: format version, number of the commit, count and
 //	                fingerprint of the control records and of the keys
-//	c name          channel: last sequence
+//	c name          channel: last sequence, ranges that were trimmed or passed over
 //	q name          queue: next, head, depth, removed runs, fingerprint
 //	n name          counter
 //	j name seq      journal entry
 //	i name seq      queue item: time, group, references, value
 //	s name seq      its mutable state
 //	k key           small state
+//
+// A folder restoring/ is a restore that was not finished: Open refuses it. With a
+// mirror (Options.Mirror) the journal and the spool lie in a second folder too, see
+// type mirror.
 //
 // The number of the commit is also the version of its entries in Badger. Every
 // record has an envelope: version, checksum over key and body, body. A
@@ -90,6 +94,15 @@
 // follows the acknowledgement within microseconds after a kill, and within about
 // a second after a power cut; so it takes a damage to the end of the log together
 // with the one or the other.
+//
+// # Backup, restore, retention
+//
+// Backup streams one committed state with the objects that the journal refers to,
+// in frames that are checksummed over all before them; VerifyBackup and Restore hold
+// it against its counts and fingerprints. A restored store passes over all numbers
+// that may have been given out after the backup, in channels and queues that it does
+// not know too. Batch.Trim removes journal entries; References says which are needed;
+// RemoveObjects and Compact give the space back.
 //
 // Scrub reads everything; it is meant to run nightly. All findings are in Alarms
 // and in the log, in words without content.
