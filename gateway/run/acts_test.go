@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"nhip/gateway/config"
+	"nhip/gateway/console"
 	"nhip/gateway/control"
 	"nhip/gateway/delivery"
 	"nhip/hl7/mllp"
@@ -330,5 +331,30 @@ func TestASecondGatewayOnTheSameDataIsRefusedToTheCommandLineToo(t *testing.T) {
 	defer cancel()
 	if _, _, err := Acts(ctx, cfg, slog.New(slog.DiscardHandler)); !errors.Is(err, storage.ErrInUse) && !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
+	}
+}
+
+func TestASumThatDoesNotFitIsAnErrorState(t *testing.T) {
+	cfg := config.Default()
+	cfg.Site.Data = t.TempDir()
+	cfg.Console.Listen, cfg.DICOM.Listen, cfg.HL7.Listen, cfg.MQTT.Listen = []string{"127.0.0.1:0"}, nil, nil, nil
+	g, err := Start(t.Context(), cfg, Options{Version: "test", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	wrong := func() bool {
+		return slices.ContainsFunc(source{g}.Health(t.Context()), func(w console.Words) bool { return w.Code == console.HealthBalance })
+	}
+	if wrong() {
+		t.Error("it says so while the sum is right")
+	}
+	b := new(storage.Batch)
+	b.Add(delivery.CountAccepted, 1)
+	if _, err := g.store.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if !wrong() {
+		t.Error("one message is gone, and /healthz is good")
 	}
 }
