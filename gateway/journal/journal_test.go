@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -457,6 +458,37 @@ func TestEntryKeysAreAllKeysOfTheEntries(t *testing.T) {
 	}
 	if len(there) < 20 {
 		t.Errorf("only %d keys", len(there))
+	}
+
+	// Retention takes one: it is gone, and that is no damage.
+	ref := storage.Ref{Channel: "in/a-1", Seq: 1}
+	raw, err := r.Store.Read(ref)
+	r.must(err)
+	e, err := intake.DecodeEntry(raw)
+	r.must(err)
+	keys, err := interpret.EntryKeys(r.Store, ref, e)
+	r.must(err)
+	b := new(storage.Batch)
+	b.Trim(ref.Channel, 1, 1)
+	for _, k := range keys {
+		b.Delete(k)
+	}
+	_, err = r.Store.Commit(t.Context(), b)
+	r.must(err)
+	if _, err := r.Show(ref.String()); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "retention") {
+		t.Errorf("a trimmed entry: %v", err)
+	}
+	p, err := r.Search(t.Context(), Query{Connection: "a-1"})
+	if err != nil || len(p.Entries) != 1 || p.Entries[0].Ref != "in/a-1/2" || len(p.Damaged) != 0 {
+		t.Errorf("%v %+v", err, p)
+	}
+	for _, q := range []Query{{Specimen: "27"}, {From: r.clock.Add(-48 * time.Hour), To: r.clock.Add(-time.Hour), Connection: "a-1"}} {
+		if p, err := r.Search(t.Context(), q); err != nil || len(p.Entries) != 0 || len(p.Damaged) != 0 {
+			t.Errorf("%+v: %v %+v", q, err, p)
+		}
+	}
+	if x, err := r.Show("out/lis/1"); err != nil || x.Of != "in/a-1/1" || x.Damaged != "" {
+		t.Errorf("what was made of it: %v %+v", err, x)
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 // ErrUnknown says that there is no such entry.
 var ErrUnknown = errors.New("there is no such entry in the journal")
 
+// errGone is an ErrUnknown with its reason.
+var errGone = fmt.Errorf("%w: its time was over, and retention has removed it", ErrUnknown)
+
 // A Detail is one entry with what belongs to it.
 type Detail struct {
 	Entry
@@ -92,6 +95,8 @@ func (j *Journal) find(text string) (storage.Ref, intake.Entry, error) {
 	}
 	e, err := j.read(ref)
 	switch {
+	case errors.Is(err, storage.ErrTrimmed):
+		return ref, e, errGone
 	case errors.Is(err, storage.ErrNotFound):
 		return ref, e, ErrUnknown
 	case err != nil:
