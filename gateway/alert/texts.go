@@ -23,6 +23,7 @@ const (
 	Listener     Code = "listener"      // {1} why
 	Balance      Code = "balance"       // {1} the difference
 	Untold       Code = "untold"        // {1} why
+	Unbacked     Code = "unbacked"      // {1} time of the newest backup
 )
 
 // texts has every Code in English and Vietnamese.
@@ -37,6 +38,7 @@ var texts = map[Code][2]string{
 	Damaged:      {"{1} things are damaged or missing in the store: see the console", "kho lưu trữ có {1} chỗ bị hỏng hoặc thiếu: xem trang theo dõi"},
 	Listener:     {"{0} is not open: {1}", "{0} chưa mở được: {1}"},
 	Balance:      {"the sum of what was accepted differs by {1}: tell the supplier", "tổng số bản tin đã nhận lệch {1}: hãy báo cho nhà cung cấp"},
+	Unbacked:     {"a backup could not be made, and the newest is of {1}: the log says why", "không tạo được bản sao lưu, bản mới nhất là của {1}: xem lý do trong nhật ký"},
 	Untold:       {"alerts cannot be sent by {0}: {1}", "không gửi được cảnh báo qua {0}: {1}"},
 }
 

@@ -31,12 +31,11 @@ type Schedule struct {
 // A State is how the backups do.
 type State struct {
 	Last   time.Time // the newest that is there; zero: none
-	Next   time.Time
-	Failed string // why the last try failed; empty: it did not
+	Failed string    // why the last try failed; empty: it did not
 }
 
-// Overdue reports whether a backup is missing: the newest is older than twice the
-// time between two.
+// Overdue reports whether a backup is missing: the last try has failed, and the
+// newest is older than twice the time between two.
 func (s *Schedule) Overdue(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +70,7 @@ func (s *Schedule) Run(ctx context.Context) error {
 			}
 		}
 		s.mu.Lock()
-		s.state.Last, s.state.Next = last, time.Now().Add(wait)
+		s.state.Last = last
 		s.mu.Unlock()
 		timer := time.NewTimer(wait)
 		select {

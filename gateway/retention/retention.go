@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"nhip/gateway/intake"
@@ -33,9 +32,6 @@ type Keeper struct {
 	Percent int           // of the disk that may be in use; 100: no limit
 	Disk    func() (free, total uint64)
 	Log     *slog.Logger
-
-	mu   sync.Mutex
-	last Result
 }
 
 // A Result is what one pass did.
@@ -48,13 +44,6 @@ type Result struct {
 	Short     int64  // bytes that the disk is over its limit still, with nothing left that may go
 	Waits     string // why nothing is removed by age, in words; empty: it is
 	compacted bool
-}
-
-// Last is what the last pass did.
-func (k *Keeper) Last() Result {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.last
 }
 
 // When a pass is made.
@@ -96,9 +85,9 @@ func (k *Keeper) Pass(ctx context.Context, now time.Time) (Result, error) {
 			err = nil // Badger's own compactions go on
 		}
 	}
-	k.mu.Lock()
-	k.last = p.result
-	k.mu.Unlock()
+	if p.result.Waits != "" {
+		k.Log.Warn("retention: " + p.result.Waits)
+	}
 	if p.result.Entries > 0 {
 		k.Log.Info("retention", "entries", p.result.Entries, "objects", p.result.Objects, "bytes", p.result.Bytes, "early", p.result.Early)
 	}

@@ -74,6 +74,13 @@ func (g *Gateway) readings(now time.Time) []alert.Reading {
 	all = append(all, g.silence(now)...)
 	all = append(all, g.clocks()...)
 	all = append(all, diskReadings(g.store.Disk())...)
+	if g.backups != nil {
+		newest := "-"
+		if last := g.backups.State().Last; !last.IsZero() {
+			newest = last.In(g.cfg.Site.TimeZone).Format("2006-01-02 15:04")
+		}
+		all = append(all, level(alert.Unbacked, "", g.backups.Overdue(now), newest))
+	}
 	return append(all, g.listeners()...)
 }
 
