@@ -36,6 +36,7 @@ var confined = map[string][]string{
 	"github.com/dgraph-io/badger":  {"storage"},
 	"github.com/mochi-mqtt/server": {"drivers/mqtt"},
 	"go.bug.st/serial":             {"drivers/port"},
+	"filippo.io/age":               {"gateway/backup"},
 	"github.com/pelletier/go-toml": {"gateway/config", "drivers/profile", "hardware-sim/scenario"},
 }
 
