@@ -33,9 +33,14 @@ type Worker struct {
 	Now func() time.Time
 }
 
-// gather is how long the worker waits for more after it was woken: every commit of
-// its own costs those who are being received an fsync.
-const gather = 20 * time.Millisecond
+// gather is how long the worker waits for more after it was woken, and busy how
+// long while much comes: every commit of its own costs those who are being
+// received an fsync.
+const (
+	gather = 20 * time.Millisecond
+	busy   = 100 * time.Millisecond
+	much   = 3 // items that came within gather
+)
 
 const (
 	page       = 200
@@ -67,7 +72,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("interpret: %w", err)
 		}
-		more := len(items) == page
+		more, wait := len(items) == page, gather
+		if len(items) >= much {
+			wait = busy
+		}
 		for len(items) > 0 {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -96,7 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(gather):
+		case <-time.After(wait):
 		}
 	}
 }
