@@ -3,7 +3,6 @@ package association_test
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -97,15 +96,6 @@ func (p peer) send(b []byte) {
 	if _, err := p.Write(b); err != nil {
 		p.t.Fatalf("sending: %v", err)
 	}
-}
-
-func (p peer) sendHex(s string) {
-	p.t.Helper()
-	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.send(b)
 }
 
 // pdu reads a whole PDU.

@@ -232,7 +232,7 @@ func TestSendThePydicomTree(t *testing.T) {
 	}
 	var all []file
 	var kinds []store.Kind
-	filepath.WalkDir(pydicomTree, func(path string, d fs.DirEntry, err error) error {
+	filepath.WalkDir(pydicomTree, func(path string, _ fs.DirEntry, _ error) error {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil

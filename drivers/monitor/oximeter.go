@@ -128,7 +128,6 @@ func parseMasimo(text string, s Source) (Reading, LineKind) {
 var (
 	nellcorLine   = regexp.MustCompile(`^ *(\d\d-[A-Za-z]{3}-\d\d \d\d:\d\d:\d\d) +(\d{1,3}\*?|-{2,3}) +(\d{1,3}\*?|-{2,3}) +(\d{1,3}\*?|-{2,3})((?: +[A-Z]{2})*) *$`)
 	nellcorHeader = regexp.MustCompile(`VERSION|^ *TIME +%|SAT-S|Limit:|Interactive Mode|^ *\d\) |Command\?`)
-	nellcorModel  = regexp.MustCompile(`^ *(\S+) +VERSION`)
 )
 
 // nellcorStatus are the status codes that say something about the numbers beside

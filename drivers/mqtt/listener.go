@@ -108,6 +108,9 @@ func (b *Broker) forget(c *conn) {
 	if cl == nil {
 		return
 	}
+	if c.counted.CompareAndSwap(true, false) {
+		b.count(c.user.Name, -1)
+	}
 	if w := cl.Properties.Will; w.Flag == 1 {
 		(&hook{b: b}).OnWill(cl, w)
 		if err := b.server.Publish(w.TopicName, w.Payload, w.Retain, w.Qos); err != nil {

@@ -23,11 +23,10 @@ type liar struct {
 	lie  func(c net.Conn, id string, l *liar)
 	lies int
 
-	mu    sync.Mutex
-	got   map[string]int
-	took  []string
-	wrong []string
-	kept  []net.Conn // connections that are not closed by us
+	mu   sync.Mutex
+	got  map[string]int
+	took []string
+	kept []net.Conn // connections that are not closed by us
 }
 
 func answer(code, id string) string {
