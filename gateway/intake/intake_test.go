@@ -37,7 +37,7 @@ func msg(text string) []e1381.Message { return []e1381.Message{{Records: []byte(
 // fates lists the journal of a connection.
 func fates(t *testing.T, s *storage.Store, connection string) (all []Entry) {
 	t.Helper()
-	err := s.Range(Channel(connection), 1, 1000, false, func(_ storage.Ref, b []byte) bool {
+	err := s.Range(Channel(connection), 1, 2*storage.MaxChanges, false, func(_ storage.Ref, b []byte) bool {
 		e, err := DecodeEntry(b)
 		if err != nil {
 			t.Fatal(err)
@@ -288,5 +288,32 @@ func TestEntriesThatAreNoneAreErrors(t *testing.T) {
 	}
 	if _, err := DecodeEntry([]byte{0xFF, 0xFF, 0xFF, 0xFF, '{', '}'}); err == nil {
 		t.Error("a header of 4 GB was read")
+	}
+}
+
+func TestASessionOfManyMessagesEnds(t *testing.T) {
+	s, in := fresh(t)
+	a := in.ASTM("xn-1", "a")
+	const n = storage.MaxChanges + 10
+	var msgs []e1381.Message
+	for i := range n {
+		msgs = append(msgs, e1381.Message{Records: fmt.Appendf(nil, "H|\\^&\rC|%d\rL|1\r", i)})
+	}
+	for c := range slices.Chunk(msgs, 50) {
+		if err := a.Store(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Ended(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := s.Keys(a.openKey(""), n); err != nil || len(keys) != 0 {
+		t.Errorf("%d messages are open still, %v", len(keys), err)
+	}
+	if err := a.Store(t.Context(), msgs[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if e := fates(t, s, "xn-1"); !e[len(e)-1].Resend {
+		t.Error("after EOT the same message is no resend")
 	}
 }
