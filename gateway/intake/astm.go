@@ -2,6 +2,8 @@ package intake
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"nhip/drivers/astm/e1381"
@@ -123,17 +125,19 @@ func (a *ASTM) Ended(ctx context.Context) error {
 	if err := a.readOpen(l); err != nil {
 		return err
 	}
-	if len(l.open) == 0 {
-		return nil
+	// A device that never closes its sessions leaves more than one commit holds.
+	for open := range slices.Chunk(slices.Collect(maps.Keys(l.open)), storage.MaxChanges/2) {
+		b := new(storage.Batch)
+		for _, sum := range open {
+			b.Delete(a.openKey(sum))
+		}
+		if _, err := a.in.store.Commit(ctx, b); err != nil {
+			return err
+		}
+		for _, sum := range open {
+			delete(l.open, sum)
+		}
 	}
-	b := new(storage.Batch)
-	for sum := range l.open {
-		b.Delete(a.openKey(sum))
-	}
-	if _, err := a.in.store.Commit(ctx, b); err != nil {
-		return err
-	}
-	clear(l.open)
 	return nil
 }
 
