@@ -21,8 +21,22 @@ import (
 // between calls where the protocol does, and drops it after anything but an
 // answer that settles the Item.
 type Sender interface {
+	// Send makes no connection once ctx has ended. What it has begun to send then
+	// it finishes within Late.
 	Send(ctx context.Context, it Item) Event
 	Close()
+}
+
+// grace is how long the answer to what is being sent is waited for after the stop:
+// it is in the middle of the time that a stop may take (8 s, of systemd's 10).
+const grace = 3 * time.Second
+
+// Late is a context that ends a moment after ctx does: for the answer to what is
+// already on its way, so that an orderly stop does not send it twice.
+func Late(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return late, func() { stop(); cancel() }
 }
 
 // A Store is what the Worker needs of storage.
@@ -110,8 +124,9 @@ func (w *Worker) wake() {
 	w.changed = make(chan struct{})
 }
 
-// Run works until ctx ends or the store fails; once. What it was sending then is
-// sent again after the next start.
+// Run works until ctx ends or the store fails; once. The answers to what it was
+// sending then are waited for and saved, see Late; what has none by then is sent
+// again after the next start.
 func (w *Worker) Run(ctx context.Context) error {
 	w.open()
 	if err := w.readPause(); err != nil {

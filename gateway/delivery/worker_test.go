@@ -205,6 +205,48 @@ func (*blocking) Send(ctx context.Context, _ Item) Event {
 }
 func (*blocking) Close() {}
 
+// slow answers after a while, and waits for that after a stop too.
+type slow struct {
+	peer
+	after time.Duration
+}
+
+func (s *slow) Send(ctx context.Context, it Item) Event {
+	late, cancel := Late(ctx)
+	defer cancel()
+	select {
+	case <-late.Done():
+		return Event{Kind: Unclear, Why: reason.Text("stopped")}
+	case <-time.After(s.after):
+		return s.peer.Send(ctx, it)
+	}
+}
+
+func TestAnAnswerThatComesSoonAfterTheStopIsSaved(t *testing.T) {
+	for _, c := range []struct {
+		after, stop time.Duration // the answer takes, the stop takes
+		delivered   int64
+	}{
+		{time.Second, 500 * time.Millisecond, 1},
+		{3 * time.Second, 2500 * time.Millisecond, 1},
+		{10 * time.Second, grace, 0},
+	} {
+		within(t, func(t *testing.T, s *storage.Store) {
+			enqueue(t, s, "A", false, "1", "2")
+			_, stop := start(s, &slow{after: c.after})
+			time.Sleep(500 * time.Millisecond)
+			began := time.Now()
+			stop()
+			if took := time.Since(began); took != c.stop {
+				t.Errorf("an answer after %s: stopped after %s, want %s", c.after, took, c.stop)
+			}
+			if n := s.Counters(); n[CountDelivered] != c.delivered || n[CountQueued] != 2-c.delivered {
+				t.Errorf("an answer after %s: %v", c.after, n)
+			}
+		})
+	}
+}
+
 func TestAStoreThatFailsEndsTheWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := disk(t)

@@ -51,7 +51,7 @@ func (s *Sender) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	if err != nil {
 		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
-	answer, err := s.client.Send(ctx, body)
+	answer, err := s.exchange(ctx, body)
 	var u *unreachable
 	switch {
 	case errors.As(err, &u):
@@ -68,6 +68,16 @@ func (s *Sender) Send(ctx context.Context, it delivery.Item) delivery.Event {
 		s.client.Close() // the next attempt has a connection of its own
 	}
 	return e
+}
+
+// exchange makes no connection after ctx, and waits for the answer a while longer.
+func (s *Sender) exchange(ctx context.Context, body []byte) ([]byte, error) {
+	if err := s.client.Connect(ctx); err != nil {
+		return nil, err
+	}
+	late, cancel := delivery.Late(ctx)
+	defer cancel()
+	return s.client.Send(late, body)
 }
 
 // Settle says what an answer means for the message with a control ID.

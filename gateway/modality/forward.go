@@ -85,7 +85,9 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	if event, ok := f.associate(ctx, store.Kind{SOPClassUID: o.SOPClassUID, TransferSyntaxUID: o.TransferSyntaxUID}); !ok {
 		return event
 	}
-	sending, cancel := context.WithTimeout(ctx, f.answerTime(e.Length))
+	late, end := delivery.Late(ctx)
+	defer end()
+	sending, cancel := context.WithTimeout(late, f.answerTime(e.Length))
 	defer cancel()
 	status, err := store.Send(sending, f.a, o)
 	var not *association.NotAcceptedError
@@ -156,7 +158,7 @@ func (f *Forwarder) release() {
 	if f.a == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = f.a.Release(ctx) // nothing depends on how it ends
 	f.a = nil

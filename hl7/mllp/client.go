@@ -70,7 +70,7 @@ func (c *Client) Send(ctx context.Context, message []byte) (answer []byte, err e
 	if bytes.IndexByte(message, startBlock) >= 0 || bytes.IndexByte(message, endBlock) >= 0 {
 		return nil, ErrUnframed
 	}
-	if err := c.connect(ctx); err != nil {
+	if err := c.Connect(ctx); err != nil {
 		return nil, err
 	}
 	answer, err = c.exchange(ctx, message)
@@ -81,9 +81,9 @@ func (c *Client) Send(ctx context.Context, message []byte) (answer []byte, err e
 	return answer, nil
 }
 
-// connect dials unless there is a connection on which nothing has happened since
-// the last answer.
-func (c *Client) connect(ctx context.Context) error {
+// Connect dials unless there is a connection on which nothing has happened since
+// the last answer. Send does it too.
+func (c *Client) Connect(ctx context.Context) error {
 	if c.link != nil && !c.link.quiet() {
 		c.Close()
 	}
