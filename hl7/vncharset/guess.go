@@ -1,0 +1,88 @@
+package vncharset
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Fold writes Vietnamese in ASCII: no marks, đ as d. It also takes eth, which
+// converters write for đ. Other characters stay.
+func Fold(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Mn, r):
+			return -1
+		case r == 'đ' || r == 'ð':
+			return 'd'
+		case r == 'Đ' || r == 'Ð':
+			return 'D'
+		}
+		return r
+	}, norm.NFD.String(text))
+}
+
+// candidates are the sets that Guess tries, the likely ones first.
+var candidates = []string{CP1258, TCVN3, VNI, VISCII}
+
+// Guess names the set in which bytes read best as Vietnamese, "" where none does:
+// at least three in four of the words with an accent are syllables. It is a hint
+// for a person and decides nothing. At most the first 64 KiB are looked at.
+func Guess(b []byte) string {
+	b = b[:min(len(b), 64<<10)]
+	if utf8.Valid(b) {
+		return ""
+	}
+	best, most := "", 0.75
+	for _, name := range candidates {
+		if share := plausible(sets()[name].Decode(b)); share >= most && (best == "" || share > most) {
+			best, most = name, share
+		}
+	}
+	return best
+}
+
+// Plausible says whether at least three in four of the words with an accent are
+// Vietnamese syllables, and there is one.
+func Plausible(text string) bool { return plausible(text) >= 0.75 }
+
+func plausible(text string) float64 {
+	words, good := 0, 0
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool {
+		return r != utf8.RuneError && r < 0x80 && !unicode.IsLetter(r) || unicode.IsSpace(r)
+	}) {
+		if isASCII([]byte(word)) {
+			continue
+		}
+		words++
+		if isSyllable(word) {
+			good++
+		}
+	}
+	if words == 0 {
+		return 0
+	}
+	return float64(good) / float64(words)
+}
+
+var syllable = regexp.MustCompile(`^(ngh?|nh|ch|gh|gi|kh|ph|qu|th|tr|[bcdghklmnprstvx])?[aeiouy]{1,3}(ng|nh|ch|[cmnpt])?$`)
+
+// isSyllable knows the shape of a syllable: consonants, vowels, consonants, at most
+// one tone, and capitals as people write them.
+func isSyllable(word string) bool {
+	lower := strings.ToLower(word)
+	first, size := utf8.DecodeRuneInString(lower)
+	if rest := lower[size:]; word != lower && word != strings.ToUpper(word) && word != string(unicode.ToUpper(first))+rest {
+		return false
+	}
+	tones := 0
+	for _, r := range lower {
+		if _, tone := splitTone(r); tone != 0 {
+			tones++
+		}
+	}
+	return tones <= 1 && syllable.MatchString(Fold(lower))
+}
