@@ -15,6 +15,9 @@ orthanc: command -v Orthanc
 mosquitto-clients: command -v mosquitto_sub
 socat: command -v socat
 python3-hl7: command -v mllp_send
+libopenjp2-tools: command -v opj_decompress
+openjph-tools: command -v ojph_compress
+libgdcm-tools: command -v gdcmconv
 python3-pydicom: /usr/bin/python3 -c "import pydicom"
 chromium: command -v chromium
 strace: command -v strace
