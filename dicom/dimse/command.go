@@ -16,12 +16,46 @@ import (
 type CommandField uint16
 
 const (
-	CStoreRQ  CommandField = 0x0001
-	CStoreRSP CommandField = 0x8001
-	CEchoRQ   CommandField = 0x0030
-	CEchoRSP  CommandField = 0x8030
-	CCancelRQ CommandField = 0x0FFF
+	CStoreRQ        CommandField = 0x0001
+	CStoreRSP       CommandField = 0x8001
+	CGetRQ          CommandField = 0x0010
+	CGetRSP         CommandField = 0x8010
+	CFindRQ         CommandField = 0x0020
+	CFindRSP        CommandField = 0x8020
+	CMoveRQ         CommandField = 0x0021
+	CMoveRSP        CommandField = 0x8021
+	CEchoRQ         CommandField = 0x0030
+	CEchoRSP        CommandField = 0x8030
+	CCancelRQ       CommandField = 0x0FFF
+	NEventReportRQ  CommandField = 0x0100
+	NEventReportRSP CommandField = 0x8100
+	NGetRQ          CommandField = 0x0110
+	NGetRSP         CommandField = 0x8110
+	NSetRQ          CommandField = 0x0120
+	NSetRSP         CommandField = 0x8120
+	NActionRQ       CommandField = 0x0130
+	NActionRSP      CommandField = 0x8130
+	NCreateRQ       CommandField = 0x0140
+	NCreateRSP      CommandField = 0x8140
+	NDeleteRQ       CommandField = 0x0150
+	NDeleteRSP      CommandField = 0x8150
 )
+
+// services are the names of the commands without their direction.
+var services = map[CommandField]string{
+	CStoreRQ:       "C-STORE",
+	CGetRQ:         "C-GET",
+	CFindRQ:        "C-FIND",
+	CMoveRQ:        "C-MOVE",
+	CEchoRQ:        "C-ECHO",
+	CCancelRQ:      "C-CANCEL",
+	NEventReportRQ: "N-EVENT-REPORT",
+	NGetRQ:         "N-GET",
+	NSetRQ:         "N-SET",
+	NActionRQ:      "N-ACTION",
+	NCreateRQ:      "N-CREATE",
+	NDeleteRQ:      "N-DELETE",
+}
 
 // Response reports whether the command is a response.
 func (f CommandField) Response() bool { return f&0x8000 != 0 }
@@ -29,23 +63,21 @@ func (f CommandField) Response() bool { return f&0x8000 != 0 }
 // ResponseTo returns the command field that answers a request.
 func (f CommandField) ResponseTo() CommandField { return f | 0x8000 }
 
-func (f CommandField) String() string {
-	switch f &^ 0x8000 {
-	case 0x0001:
-		return "C-STORE" + f.suffix()
-	case 0x0030:
-		return "C-ECHO" + f.suffix()
-	case 0x0FFF:
-		return "C-CANCEL" + f.suffix()
-	}
-	return fmt.Sprintf("command %04XH", uint16(f))
+// hasPriority reports whether the request has a priority, PS3.7 tables 9.3-1 to
+// 9.3-9.
+func (f CommandField) hasPriority() bool {
+	return f == CStoreRQ || f == CGetRQ || f == CFindRQ || f == CMoveRQ
 }
 
-func (f CommandField) suffix() string {
-	if f.Response() {
-		return "-RSP"
+func (f CommandField) String() string {
+	name, ok := services[f&^0x8000]
+	switch {
+	case !ok:
+		return fmt.Sprintf("command %04XH", uint16(f))
+	case f.Response():
+		return name + "-RSP"
 	}
-	return "-RQ"
+	return name + "-RQ"
 }
 
 // A Priority of an operation, PS3.7 table 9.1-1. The zero value is medium.
@@ -62,32 +94,59 @@ const (
 const noDataSet = 0x0101
 
 // A Command is a command set. Which fields mean something depends on Field; the
-// others are zero and are not written.
+// others are zero and are not written. An operation names its SOP class and
+// instance as requested (N-GET, N-SET, N-ACTION, N-DELETE) or as affected (all
+// others); every response names them as affected.
 type Command struct {
 	Field                     CommandField
 	MessageID                 uint16 // of a request
-	MessageIDBeingRespondedTo uint16 // of a response
+	MessageIDBeingRespondedTo uint16 // of a response and of C-CANCEL
 	Priority                  Priority
 	HasDataSet                bool
 	AffectedSOPClassUID       string
 	AffectedSOPInstanceUID    string
+	RequestedSOPClassUID      string
+	RequestedSOPInstanceUID   string
+	MoveDestination           string // AE title, of a C-MOVE-RQ
 	MoveOriginatorAETitle     string // of a C-STORE that a C-MOVE caused
 	MoveOriginatorMessageID   uint16
-	Status                    Status // of a response
+	EventTypeID               uint16         // of N-EVENT-REPORT; not written where 0 in a response
+	ActionTypeID              uint16         // of N-ACTION; not written where 0 in a response
+	Attributes                []tag.Tag      // attribute identifier list of an N-GET-RQ, or of the response that did not take them
+	SubOperations             *SubOperations // of a C-GET-RSP or C-MOVE-RSP
+	Status                    Status         // of a response
+	OffendingElements         []tag.Tag      // of a response
 }
+
+// SubOperations are the counts of the C-STORE sub-operations of a C-GET or
+// C-MOVE, PS3.7 sections 9.1.3.1.6 to 9. Remaining is written in a response that
+// is pending or cancelled only.
+type SubOperations struct{ Remaining, Completed, Failed, Warning uint16 }
 
 // Command elements, PS3.7 annex E.1.
 const (
 	groupLength               tag.Tag = 0x00000000
 	affectedSOPClassUID       tag.Tag = 0x00000002
+	requestedSOPClassUID      tag.Tag = 0x00000003
 	commandField              tag.Tag = 0x00000100
 	messageID                 tag.Tag = 0x00000110
 	messageIDBeingRespondedTo tag.Tag = 0x00000120
+	moveDestination           tag.Tag = 0x00000600
 	priority                  tag.Tag = 0x00000700
 	commandDataSetType        tag.Tag = 0x00000800
 	status                    tag.Tag = 0x00000900
+	offendingElement          tag.Tag = 0x00000901
 	errorComment              tag.Tag = 0x00000902
+	errorID                   tag.Tag = 0x00000903
 	affectedSOPInstanceUID    tag.Tag = 0x00001000
+	requestedSOPInstanceUID   tag.Tag = 0x00001001
+	eventTypeID               tag.Tag = 0x00001002
+	attributeIdentifierList   tag.Tag = 0x00001005
+	actionTypeID              tag.Tag = 0x00001008
+	remainingSubOperations    tag.Tag = 0x00001020
+	completedSubOperations    tag.Tag = 0x00001021
+	failedSubOperations       tag.Tag = 0x00001022
+	warningSubOperations      tag.Tag = 0x00001023
 	moveOriginatorAETitle     tag.Tag = 0x00001030
 	moveOriginatorMessageID   tag.Tag = 0x00001031
 )
@@ -149,61 +208,120 @@ func Parse(b []byte) (Command, error) {
 }
 
 func (c *Command) set(t tag.Tag, v []byte) error {
-	number := func(to *uint16) error {
-		if len(v) != 2 {
-			return &ParseError{t, fmt.Sprintf("has %d bytes instead of 2", len(v))}
+	if to := c.text(t); to != nil {
+		*to = strings.TrimRight(string(v), " \x00")
+		if t == moveDestination || t == moveOriginatorAETitle {
+			*to = strings.TrimLeft(*to, " ")
 		}
-		*to = binary.LittleEndian.Uint16(v)
 		return nil
 	}
-	switch t {
-	case affectedSOPClassUID:
-		c.AffectedSOPClassUID = text(v)
-	case commandField:
-		return number((*uint16)(&c.Field))
-	case messageID:
-		return number(&c.MessageID)
-	case messageIDBeingRespondedTo:
-		return number(&c.MessageIDBeingRespondedTo)
-	case priority:
-		return number((*uint16)(&c.Priority))
-	case commandDataSetType:
-		var kind uint16
-		err := number(&kind)
+	if to := c.tags(t); to != nil {
+		if len(v)%4 != 0 {
+			return &ParseError{t, fmt.Sprintf("has %d bytes, no multiple of 4", len(v))}
+		}
+		*to = nil
+		for ; len(v) > 0; v = v[4:] {
+			*to = append(*to, tag.New(binary.LittleEndian.Uint16(v), binary.LittleEndian.Uint16(v[2:])))
+		}
+		return nil
+	}
+	var kind uint16
+	to := c.number(t)
+	if t == commandDataSetType {
+		to = &kind
+	}
+	if to == nil {
+		return nil
+	}
+	if len(v) != 2 {
+		return &ParseError{t, fmt.Sprintf("has %d bytes instead of 2", len(v))}
+	}
+	*to = binary.LittleEndian.Uint16(v)
+	if t == commandDataSetType {
 		c.HasDataSet = kind != noDataSet
-		return err
-	case status:
-		return number(&c.Status.Code)
-	case errorComment:
-		c.Status.Comment = text(v)
-	case affectedSOPInstanceUID:
-		c.AffectedSOPInstanceUID = text(v)
-	case moveOriginatorAETitle:
-		c.MoveOriginatorAETitle = strings.TrimSpace(text(v))
-	case moveOriginatorMessageID:
-		return number(&c.MoveOriginatorMessageID)
 	}
 	return nil
 }
 
-// text removes the padding of a UI, LO or AE value.
-func text(v []byte) string { return strings.TrimRight(string(v), " \x00") }
+// text returns where the value of a UI, AE or LO element is kept.
+func (c *Command) text(t tag.Tag) *string {
+	switch t {
+	case affectedSOPClassUID:
+		return &c.AffectedSOPClassUID
+	case requestedSOPClassUID:
+		return &c.RequestedSOPClassUID
+	case moveDestination:
+		return &c.MoveDestination
+	case errorComment:
+		return &c.Status.Comment
+	case affectedSOPInstanceUID:
+		return &c.AffectedSOPInstanceUID
+	case requestedSOPInstanceUID:
+		return &c.RequestedSOPInstanceUID
+	case moveOriginatorAETitle:
+		return &c.MoveOriginatorAETitle
+	}
+	return nil
+}
+
+// tags returns where the value of an AT element is kept.
+func (c *Command) tags(t tag.Tag) *[]tag.Tag {
+	switch t {
+	case offendingElement:
+		return &c.OffendingElements
+	case attributeIdentifierList:
+		return &c.Attributes
+	}
+	return nil
+}
+
+// number returns where the value of a US element is kept.
+func (c *Command) number(t tag.Tag) *uint16 {
+	switch t {
+	case commandField:
+		return (*uint16)(&c.Field)
+	case messageID:
+		return &c.MessageID
+	case messageIDBeingRespondedTo:
+		return &c.MessageIDBeingRespondedTo
+	case priority:
+		return (*uint16)(&c.Priority)
+	case status:
+		return &c.Status.Code
+	case errorID:
+		return &c.Status.ErrorID
+	case eventTypeID:
+		return &c.EventTypeID
+	case actionTypeID:
+		return &c.ActionTypeID
+	case moveOriginatorMessageID:
+		return &c.MoveOriginatorMessageID
+	}
+	if t < remainingSubOperations || t > warningSubOperations {
+		return nil
+	}
+	if c.SubOperations == nil {
+		c.SubOperations = &SubOperations{}
+	}
+	n := c.SubOperations
+	return []*uint16{&n.Remaining, &n.Completed, &n.Failed, &n.Warning}[t-remainingSubOperations]
+}
 
 // Append appends the command set with its group length. The comment of a status
 // is cut to 64 bytes of ASCII, what LO holds in the default repertoire.
 func (c Command) Append(b []byte) []byte {
 	start := len(b)
 	b = appendElement(b, groupLength, []byte{0, 0, 0, 0})
-	if c.AffectedSOPClassUID != "" {
-		b = appendText(b, affectedSOPClassUID, c.AffectedSOPClassUID, 0)
-	}
+	b = appendText(b, affectedSOPClassUID, c.AffectedSOPClassUID, 0)
+	b = appendText(b, requestedSOPClassUID, c.RequestedSOPClassUID, 0)
 	b = appendNumber(b, commandField, uint16(c.Field))
 	if c.Field.Response() || c.Field == CCancelRQ {
 		b = appendNumber(b, messageIDBeingRespondedTo, c.MessageIDBeingRespondedTo)
 	} else {
 		b = appendNumber(b, messageID, c.MessageID)
 	}
-	if c.Field == CStoreRQ {
+	b = appendText(b, moveDestination, c.MoveDestination, ' ')
+	if c.Field.hasPriority() {
 		b = appendNumber(b, priority, uint16(c.Priority))
 	}
 	kind := uint16(noDataSet)
@@ -212,13 +330,19 @@ func (c Command) Append(b []byte) []byte {
 	}
 	b = appendNumber(b, commandDataSetType, kind)
 	if c.Field.Response() {
-		b = appendNumber(b, status, c.Status.Code)
-		if comment := asciiComment(c.Status.Comment); comment != "" {
-			b = appendText(b, errorComment, comment, ' ')
-		}
+		b = c.appendStatus(b)
 	}
-	if c.AffectedSOPInstanceUID != "" {
-		b = appendText(b, affectedSOPInstanceUID, c.AffectedSOPInstanceUID, 0)
+	b = appendText(b, affectedSOPInstanceUID, c.AffectedSOPInstanceUID, 0)
+	b = appendText(b, requestedSOPInstanceUID, c.RequestedSOPInstanceUID, 0)
+	if c.EventTypeID != 0 || c.Field == NEventReportRQ {
+		b = appendNumber(b, eventTypeID, c.EventTypeID)
+	}
+	b = appendTags(b, attributeIdentifierList, c.Attributes)
+	if c.ActionTypeID != 0 || c.Field == NActionRQ {
+		b = appendNumber(b, actionTypeID, c.ActionTypeID)
+	}
+	if c.SubOperations != nil {
+		b = c.appendSubOperations(b)
 	}
 	if c.MoveOriginatorAETitle != "" {
 		b = appendText(b, moveOriginatorAETitle, c.MoveOriginatorAETitle, ' ')
@@ -226,6 +350,25 @@ func (c Command) Append(b []byte) []byte {
 	}
 	binary.LittleEndian.PutUint32(b[start+8:], uint32(len(b)-start-12))
 	return b
+}
+
+func (c Command) appendStatus(b []byte) []byte {
+	b = appendNumber(b, status, c.Status.Code)
+	b = appendTags(b, offendingElement, c.OffendingElements)
+	b = appendText(b, errorComment, asciiComment(c.Status.Comment), ' ')
+	if c.Status.ErrorID != 0 {
+		b = appendNumber(b, errorID, c.Status.ErrorID)
+	}
+	return b
+}
+
+func (c Command) appendSubOperations(b []byte) []byte {
+	if class := c.Status.Class(); class == ClassPending || class == ClassCancel {
+		b = appendNumber(b, remainingSubOperations, c.SubOperations.Remaining)
+	}
+	b = appendNumber(b, completedSubOperations, c.SubOperations.Completed)
+	b = appendNumber(b, failedSubOperations, c.SubOperations.Failed)
+	return appendNumber(b, warningSubOperations, c.SubOperations.Warning)
 }
 
 func appendElement(b []byte, t tag.Tag, v []byte) []byte {
@@ -239,10 +382,27 @@ func appendNumber(b []byte, t tag.Tag, v uint16) []byte {
 	return appendElement(b, t, []byte{byte(v), byte(v >> 8)})
 }
 
+// appendText appends nothing where there is no text.
 func appendText(b []byte, t tag.Tag, s string, pad byte) []byte {
+	if s == "" {
+		return b
+	}
 	v := []byte(s)
 	if len(v)%2 == 1 {
 		v = append(v, pad)
+	}
+	return appendElement(b, t, v)
+}
+
+// appendTags appends nothing where there are none.
+func appendTags(b []byte, t tag.Tag, list []tag.Tag) []byte {
+	if len(list) == 0 {
+		return b
+	}
+	var v []byte
+	for _, named := range list {
+		v = binary.LittleEndian.AppendUint16(v, named.Group())
+		v = binary.LittleEndian.AppendUint16(v, uint16(named))
 	}
 	return appendElement(b, t, v)
 }

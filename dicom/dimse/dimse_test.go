@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"nhip/dicom/tag"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -63,7 +65,7 @@ var commands = []struct {
 		00003010 04000000 57533120
 		00003110 02000000 0700`},
 	{"C-STORE-RSP with comment", Command{Field: CStoreRSP, MessageIDBeingRespondedTo: 258, AffectedSOPClassUID: "1.23",
-		AffectedSOPInstanceUID: "1.24", Status: Status{OutOfResources, "full"}}, `
+		AffectedSOPInstanceUID: "1.24", Status: Status{Code: OutOfResources, Comment: "full"}}, `
 		00000000 04000000 4c000000
 		00000200 04000000 312e3233
 		00000001 02000000 0180
@@ -77,6 +79,82 @@ var commands = []struct {
 		00000001 02000000 ff0f
 		00002001 02000000 0300
 		00000008 02000000 0101`},
+	{"C-MOVE-RQ", Command{Field: CMoveRQ, MessageID: 2, Priority: PriorityHigh, HasDataSet: true, AffectedSOPClassUID: "1.23", MoveDestination: "WS1"}, `
+		00000000 04000000 40000000
+		00000200 04000000 312e3233
+		00000001 02000000 2100
+		00001001 02000000 0200
+		00000006 04000000 57533120
+		00000007 02000000 0100
+		00000008 02000000 0100`},
+	{"C-GET-RSP pending", Command{Field: CGetRSP, MessageIDBeingRespondedTo: 2, SubOperations: &SubOperations{4, 3, 2, 1}, Status: Status{Code: Pending}}, `
+		00000000 04000000 50000000
+		00000001 02000000 1080
+		00002001 02000000 0200
+		00000008 02000000 0101
+		00000009 02000000 00ff
+		00002010 02000000 0400
+		00002110 02000000 0300
+		00002210 02000000 0200
+		00002310 02000000 0100`},
+	{"C-GET-RSP final", Command{Field: CGetRSP, MessageIDBeingRespondedTo: 2, SubOperations: &SubOperations{Completed: 3}}, `
+		00000000 04000000 46000000
+		00000001 02000000 1080
+		00002001 02000000 0200
+		00000008 02000000 0101
+		00000009 02000000 0000
+		00002110 02000000 0300
+		00002210 02000000 0000
+		00002310 02000000 0000`},
+	{"N-EVENT-REPORT-RQ", Command{Field: NEventReportRQ, MessageID: 9, HasDataSet: true, AffectedSOPClassUID: "1.23", AffectedSOPInstanceUID: "1.24", EventTypeID: 2}, `
+		00000000 04000000 40000000
+		00000200 04000000 312e3233
+		00000001 02000000 0001
+		00001001 02000000 0900
+		00000008 02000000 0100
+		00000010 04000000 312e3234
+		00000210 02000000 0200`},
+	{"N-GET-RQ", Command{Field: NGetRQ, MessageID: 9, RequestedSOPClassUID: "1.23", RequestedSOPInstanceUID: "1.24", Attributes: []tag.Tag{0x00100010, 0x21100010}}, `
+		00000000 04000000 46000000
+		00000300 04000000 312e3233
+		00000001 02000000 1001
+		00001001 02000000 0900
+		00000008 02000000 0101
+		00000110 04000000 312e3234
+		00000510 08000000 1000100010211000`},
+	{"N-SET-RSP refused", Command{Field: NSetRSP, MessageIDBeingRespondedTo: 9, AffectedSOPClassUID: "1.23", AffectedSOPInstanceUID: "1.24",
+		Status: Status{ProcessingFailure, "no", 0xA710}, OffendingElements: []tag.Tag{0x00400252}}, `
+		00000000 04000000 60000000
+		00000200 04000000 312e3233
+		00000001 02000000 2081
+		00002001 02000000 0900
+		00000008 02000000 0101
+		00000009 02000000 1001
+		00000109 04000000 40005202
+		00000209 02000000 6e6f
+		00000309 02000000 10a7
+		00000010 04000000 312e3234`},
+	{"N-ACTION-RQ", Command{Field: NActionRQ, MessageID: 1, HasDataSet: true, RequestedSOPClassUID: "1.23", RequestedSOPInstanceUID: "1.24", ActionTypeID: 1}, `
+		00000000 04000000 40000000
+		00000300 04000000 312e3233
+		00000001 02000000 3001
+		00001001 02000000 0100
+		00000008 02000000 0100
+		00000110 04000000 312e3234
+		00000810 02000000 0100`},
+	{"N-CREATE-RQ", Command{Field: NCreateRQ, MessageID: 1, HasDataSet: true, AffectedSOPClassUID: "1.23"}, `
+		00000000 04000000 2a000000
+		00000200 04000000 312e3233
+		00000001 02000000 4001
+		00001001 02000000 0100
+		00000008 02000000 0100`},
+	{"N-DELETE-RQ", Command{Field: NDeleteRQ, MessageID: 1, RequestedSOPClassUID: "1.23", RequestedSOPInstanceUID: "1.24"}, `
+		00000000 04000000 36000000
+		00000300 04000000 312e3233
+		00000001 02000000 5001
+		00001001 02000000 0100
+		00000008 02000000 0101
+		00000110 04000000 312e3234`},
 }
 
 func TestCommandSetsBothWays(t *testing.T) {
@@ -145,7 +223,7 @@ func TestLeniency(t *testing.T) {
 		00001001 02000000 0500
 		00000008 02000000 fe00`))
 	want := Command{Field: CStoreRQ, MessageID: 5, HasDataSet: true, AffectedSOPClassUID: "1.3"}
-	if err != nil || c != want {
+	if err != nil || !cmp.Equal(c, want) {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -158,12 +236,12 @@ func TestStatusClasses(t *testing.T) {
 	}{
 		{0x0000, ClassSuccess, "0000H success"},
 		{0x0001, ClassWarning, "0001H warning"},
-		{0x0107, ClassWarning, "0107H warning"},
+		{0x0107, ClassWarning, "0107H attribute list error"},
 		{0xB000, ClassWarning, "B000H coercion of data elements"},
 		{0xB006, ClassWarning, "B006H elements discarded"},
 		{0xB123, ClassWarning, "B123H warning"},
 		{0xA700, ClassFailure, "A700H out of resources"},
-		{0xA701, ClassFailure, "A701H out of resources"},
+		{0xA701, ClassFailure, "A701H out of resources: unable to calculate the number of matches"},
 		{0xA900, ClassFailure, "A900H data set does not match SOP class"},
 		{0xC123, ClassFailure, "C123H cannot understand"},
 		{0x0110, ClassFailure, "0110H processing failure"},
@@ -171,7 +249,7 @@ func TestStatusClasses(t *testing.T) {
 		{0x0124, ClassFailure, "0124H not authorized"},
 		{0xFE00, ClassCancel, "FE00H cancelled"},
 		{0xFF00, ClassPending, "FF00H pending"},
-		{0xFF01, ClassPending, "FF01H pending"},
+		{0xFF01, ClassPending, "FF01H pending, some optional keys were not matched"},
 	} {
 		s := Status{Code: c.code}
 		if s.Class() != c.class || s.String() != c.words {
@@ -182,7 +260,7 @@ func TestStatusClasses(t *testing.T) {
 
 // (0000,0902) is LO: 64 characters of the default repertoire, no backslash.
 func TestCommentIsCutToLO(t *testing.T) {
-	c := Command{Field: CStoreRSP, Status: Status{0xA700, strings.Repeat("đĩa\\x", 20)}}
+	c := Command{Field: CStoreRSP, Status: Status{Code: 0xA700, Comment: strings.Repeat("đĩa\\x", 20)}}
 	got, err := Parse(c.Append(nil))
 	if err != nil || len(got.Status.Comment) != 64 || strings.ContainsAny(got.Status.Comment, "đ\\") {
 		t.Errorf("%q, %v", got.Status.Comment, err)
