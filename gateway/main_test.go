@@ -136,7 +136,7 @@ func running(t *testing.T, c *exec.Cmd) (log func() string, wait func(), listen 
 			t.Fatal(err)
 		}
 		return log, wait, st["listen"].(map[string]any)
-	case <-time.After(30 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatalf("the gateway does not start:\n%s", log())
 	}
 	return nil, nil, nil
@@ -218,7 +218,7 @@ func endsWithStatus3(t *testing.T, file string, c *exec.Cmd, length int, breakIt
 	go func() { wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatalf("the gateway goes on after %d messages", acknowledged)
 	}
 	if code := c.ProcessState.ExitCode(); code != 3 {

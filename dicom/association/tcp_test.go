@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -99,24 +100,37 @@ func TestConnectionFlood(t *testing.T) {
 			c.Close()
 		}
 	}()
-	flood := func(from string) (served int) {
+	const many = 40
+	flood := func(from string, want int) (served int) {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-		for served < 100 {
+		closed := make(chan struct{}, many)
+		for range many {
 			c, err := d.Dial("tcp", address)
 			if err != nil {
 				t.Skipf("no loopback address %s here: %v", from, err)
 			}
 			open = append(open, c)
-			c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-			if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
+			go func() { c.Read(make([]byte, 1)); closed <- struct{}{} }()
+		}
+		served = many
+		for patience := time.After(time.Minute); served > want; {
+			select {
+			case <-closed:
+				served--
+			case <-patience:
 				return served
 			}
-			served++
+		}
+		select { // no more than those
+		case <-closed:
+			served--
+		case <-time.After(20 * time.Millisecond):
 		}
 		return served
 	}
 	for i, from := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"} {
-		if n, want := flood(from), []int{32, 32, 32, 0}[i]; n != want {
+		want := []int{32, 32, 32, 0}[i]
+		if n := flood(from, want); n != want {
 			t.Errorf("%s has %d connections, not %d", from, n, want)
 		}
 	}
@@ -190,18 +204,20 @@ func TestSenderWithNagleDoesNotWait(t *testing.T) {
 	c.(*net.TCPConn).SetNoDelay(false)
 	p := peer{t, c}
 	p.associate(proposal())
-	begun := time.Now()
+	var took []time.Duration
 	for id := range uint16(objects) {
+		begun := time.Now()
 		p.send(pdata(command(3, storeRQ(id))))
 		p.send(pdata(data(3, "0123456789", false)))
 		p.send(pdata(data(3, "0123456789", true)))
 		if r := p.response(); r.MessageIDBeingRespondedTo != id {
 			t.Fatalf("%+v", r)
 		}
+		took = append(took, time.Since(begun))
 	}
-	if d := time.Since(begun); d > objects*20*time.Millisecond {
-		t.Errorf("%d objects took %v", objects, d)
-	} else {
-		t.Logf("%d objects took %v", objects, d)
+	// Each of them would have waited, whatever else the machine does.
+	slices.Sort(took)
+	if median := took[objects/2]; median > 35*time.Millisecond {
+		t.Errorf("an object took %v", median)
 	}
 }

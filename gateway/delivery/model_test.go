@@ -184,7 +184,7 @@ func model(rt *rapid.T, s *storage.Store, destination string) {
 		}
 	}
 	_ = w.Resume(ctx, anna, "")
-	for deadline := time.Now().Add(20 * time.Second); s.Depth(Queue(destination)) > 0; time.Sleep(200 * time.Microsecond) {
+	for deadline := time.Now().Add(90 * time.Second); s.Depth(Queue(destination)) > 0; time.Sleep(200 * time.Microsecond) {
 		for _, h := range w.Held(100) {
 			_ = w.Release(ctx, anna, h.Seq, "")
 		}

@@ -156,7 +156,7 @@ func TestNoWrongAnswerEverCounts(t *testing.T) {
 			l := newLiar(t, 2, lie)
 			s, stop := sending(t, l, 3)
 			defer stop()
-			wait := time.Now().Add(20 * time.Second)
+			wait := time.Now().Add(90 * time.Second)
 			for s.Depth(delivery.Queue("lis")) > 0 && time.Now().Before(wait) {
 				l.settled(t, s)
 				time.Sleep(5 * time.Millisecond)

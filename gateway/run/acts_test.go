@@ -73,7 +73,7 @@ func (d *desktop) kill() {
 
 func (d *desktop) until(what string, f func() bool) {
 	d.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			d.t.Fatalf("in 30 s it did not come to this: %s", what)
 		}

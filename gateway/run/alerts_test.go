@@ -132,10 +132,18 @@ func TestAlertsAreToldOnceOverARestartAndNameNobody(t *testing.T) {
 		"[[hl7_peer]]\nname = \"his\"\naddress = \"127.0.0.1\"\nsilent = \"4s\"\nto = [\"lis\"]\n")
 	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
 	p.send(t, oru("A1"))
-	raised := func() bool {
-		return slices.Equal(hook.of(alert.Held), []string{"raised lis"}) && slices.Equal(hook.of(alert.Silent), []string{"raised his"})
+	// (Where the machine was busy for so long that "his" was silent before its
+	// first message too, that has been told before.)
+	silent := func() int {
+		told := hook.of(alert.Silent)
+		if len(told) == 0 || told[len(told)-1] != "raised his" {
+			return 0
+		}
+		return len(told)
 	}
+	raised := func() bool { return slices.Equal(hook.of(alert.Held), []string{"raised lis"}) && silent() > 0 }
 	eventually(t, "held and silent are told", raised)
+	told := silent()
 
 	var st struct {
 		Alerts []struct{ Code, Words, Subject, Since string }
@@ -163,13 +171,13 @@ func TestAlertsAreToldOnceOverARestartAndNameNobody(t *testing.T) {
 	s.start()
 	eventually(t, "the first look after the restart", func() bool { return len(s.g.alerts.View().Looked) > 0 })
 	time.Sleep(3500 * time.Millisecond) // and a second one
-	if !raised() || len(s.g.alerts.View().Active) != 2 {
+	if !raised() || silent() != told || len(s.g.alerts.View().Active) != 2 {
 		t.Errorf("after a restart: %v %v %v", hook.of(alert.Held), hook.of(alert.Silent), s.g.alerts.View().Active)
 	}
 	p = newPeer(t, "127.0.0.1", s.status().Listen.HL7)
 	p.send(t, oru("A2"))
 	eventually(t, "the end of the silence is told", func() bool {
-		return strings.HasPrefix(fmt.Sprint(hook.of(alert.Silent)), "[raised his cleared his")
+		return len(hook.of(alert.Silent)) > told && hook.of(alert.Silent)[told] == "cleared his"
 	})
 	hook.mu.Lock()
 	defer hook.mu.Unlock()

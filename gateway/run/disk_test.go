@@ -174,16 +174,16 @@ func TestSmallDiskWithThePACSDown(t *testing.T) {
 	})
 	h.goRun(ct.Run)
 
-	h.untilDisk("no images", 60*time.Second)
+	h.untilDisk("no images", 3*time.Minute)
 	results := h.truth.Report().Kinds[truth.ORU].Received
 	accepted := ct.Sent()
 	if accepted <= 100 {
 		t.Errorf("only %d objects were accepted", accepted)
 	}
-	within(t, 20*time.Second, "results are still taken while images are refused", func() bool {
+	within(t, 90*time.Second, "results are still taken while images are refused", func() bool {
 		return h.truth.Report().Kinds[truth.ORU].Received >= results+20
 	})
-	free := h.untilDisk("no images", time.Second)
+	free := h.untilDisk("no images", 30*time.Second)
 
 	// Somebody else fills the disk to the last byte, faster than the guard looks:
 	// nothing is taken any more. A page of one of Badger's mapped files that was
@@ -193,7 +193,7 @@ func TestSmallDiskWithThePACSDown(t *testing.T) {
 	go func() { gateway.Wait(); close(died) }()
 	filler := filepath.Join(h.data, "filler")
 	fill(t, filler)
-	within(t, 10*time.Second, "the guard says that nothing can be written, or the process is dead", func() bool {
+	within(t, 90*time.Second, "the guard says that nothing can be written, or the process is dead", func() bool {
 		select {
 		case <-died:
 			return true
@@ -225,7 +225,7 @@ func TestSmallDiskWithThePACSDown(t *testing.T) {
 	gateway = h.gateway()
 	p := pacs.New(pacs.Options{Name: "pacs", AETitle: "PACS", Received: h.truth.Arrive, Log: quiet})
 	h.goRun(func(ctx context.Context) { p.Run(ctx, h.ports["pacs"], nil) })
-	h.untilDisk("open", 20*time.Second)
+	h.untilDisk("open", 90*time.Second)
 	xn.Stop()
 	ct.Stop()
 	h.drain()
@@ -305,7 +305,7 @@ func TestSmallDiskWithTheLISDown(t *testing.T) {
 	}
 	gateway := h.gateway()
 	t.Cleanup(func() { gateway.Process.Kill(); gateway.Wait() })
-	h.untilDisk("open", 20*time.Second)
+	h.untilDisk("open", 90*time.Second)
 
 	var mu sync.Mutex
 	accepted := map[string]bool{}
@@ -313,7 +313,7 @@ func TestSmallDiskWithTheLISDown(t *testing.T) {
 	for i := range 16 {
 		senders.Go(func() {
 			p := newPeer(t, "127.0.0.1", h.ports["hl7"])
-			p.SetDeadline(time.Now().Add(3 * time.Minute))
+			p.SetDeadline(time.Now().Add(5 * time.Minute))
 			for n := range 100_000 {
 				id := fmt.Sprintf("S%d-%d", i, n)
 				text := oru(id) + "NTE|1||" + strings.Repeat("x", 20_000) + "\r"
@@ -336,7 +336,7 @@ func TestSmallDiskWithTheLISDown(t *testing.T) {
 		})
 	}
 	senders.Wait()
-	free := h.untilDisk("no intake", 10*time.Second)
+	free := h.untilDisk("no intake", 90*time.Second)
 	if len(accepted) <= 100 {
 		t.Errorf("only %d messages were accepted", len(accepted))
 	}
@@ -357,11 +357,11 @@ func TestSmallDiskWithTheLISDown(t *testing.T) {
 			go func() { defer c.Close(); l.serve(c) }()
 		}
 	}()
-	within(t, 30*time.Second, "draining begins while intake is refused", func() bool { return len(l.messages()) > 20 })
+	within(t, 90*time.Second, "draining begins while intake is refused", func() bool { return len(l.messages()) > 20 })
 	if err := remount("remount,size=800m"); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 2*time.Minute, "all is delivered", func() bool {
+	within(t, 5*time.Minute, "all is delivered", func() bool {
 		c, err := h.counts()
 		return err == nil && c["queued"] == 0
 	})

@@ -110,11 +110,15 @@ func failSync(t *testing.T, strace, binary string, n int) (r syncFailure) {
 	r.acknowledged = load(ports[2], ports[1], ended)
 	r.places = injected(t, trace)
 	var exit *exec.ExitError
+	patience := 3 * time.Second // nothing has failed, mostly
+	if len(r.places) > 0 {
+		patience = 90 * time.Second
+	}
 	select {
 	case err := <-ended:
 		ended <- err
 		errors.As(err, &exit)
-	case <-time.After(3 * time.Second):
+	case <-time.After(patience):
 	}
 	started := strings.Contains(log.String(), "gateway started")
 	switch {
@@ -143,9 +147,9 @@ func failSync(t *testing.T, strace, binary string, n int) (r syncFailure) {
 // acknowledged. 400 messages are enough for a thread to come to its 60th fsync.
 func load(hl7, dicom string, ended chan error) (acknowledged []string) {
 	dial := func(address string) net.Conn {
-		for range 200 {
+		for range 3000 {
 			if c, err := net.Dial("tcp", address); err == nil {
-				c.SetDeadline(time.Now().Add(30 * time.Second))
+				c.SetDeadline(time.Now().Add(90 * time.Second))
 				return c
 			}
 			select {

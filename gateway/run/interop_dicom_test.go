@@ -205,7 +205,7 @@ called_ae_title = "ORTHANC"
 	}
 
 	var st status
-	within(t, 60*time.Second, "nothing is on its way any more", func() bool {
+	within(t, 3*time.Minute, "nothing is on its way any more", func() bool {
 		st = s.status()
 		for _, q := range st.Queues {
 			if q.Depth != q.Held+q.Behind {

@@ -125,7 +125,7 @@ func TestARepeatAfterACutLineIsCountedAndAResendIsDelivered(t *testing.T) {
 	})
 	got := lis.of("REP-1")
 	if field(got[0], "MSH-10") == field(got[1], "MSH-10") {
-		t.Error("the resend has the control ID of the first")
+		t.Error("other bytes under the control ID of the first")
 	}
 	if r := s.results("REP-1"); len(r) < 2 || r[0]["resent"] != true {
 		t.Errorf("the resend is not marked: %v", r)
@@ -225,7 +225,7 @@ func (c *cable) device() analyserLine {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() { f.Close() })
-	f.SetDeadline(time.Now().Add(30 * time.Second))
+	f.SetDeadline(time.Now().Add(90 * time.Second))
 	return analyserLine{f}
 }
 

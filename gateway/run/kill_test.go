@@ -328,7 +328,7 @@ func (h *hospital) finish() truth.Report {
 // drain waits until everything acknowledged has arrived, and the gateway's
 // queues are empty.
 func (h *hospital) drain() {
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(4 * time.Minute)
 	for time.Now().Before(deadline) {
 		c, err := h.counts()
 		if err == nil && h.truth.Outstanding() == 0 && c["queued"] == 0 {

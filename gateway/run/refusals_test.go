@@ -69,7 +69,7 @@ func (s *site) good(t *testing.T, lis *systemLIS, n string) {
 // echo is a C-ECHO of a modality that is known.
 func (s *site) echo(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	a, err := association.Dial(ctx, s.status().Listen.DICOM, association.Proposal{Calling: "CT1", Called: "NHIP", Contexts: []ul.ProposedContext{echo.Context(1)}})
 	if err != nil {

@@ -139,7 +139,7 @@ func resident(pid int) int {
 	return kb >> 10
 }
 
-const slowLimit = "the good peer within 50 ms at p99 (short form: 1 s), +200 MB at most, all closed at their deadline, caps per address hold"
+const slowLimit = "the good peer within 50 ms at p99 (short form: 5 s), +200 MB at most, all closed at their deadline, caps per address hold"
 
 // A goodPeer calls from an address of its own and is served anew each time.
 type goodPeer struct {
@@ -155,7 +155,7 @@ func (p *goodPeer) dial(protocol string) net.Conn {
 	if err != nil {
 		p.t.Fatalf("%s: %v", protocol, err)
 	}
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return c
 }
 
@@ -214,9 +214,9 @@ func TestSlowConnectionsKeepNoPeerOut(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens 1,000 connections")
 	}
-	n, worst, calls := 1000, time.Second, 60
+	n, worst, late, calls := 1000, 5*time.Second, 30*time.Second, 60
 	if figures.Soak() {
-		n, worst, calls = 10000, 50*time.Millisecond, 300
+		n, worst, late, calls = 10000, 50*time.Millisecond, 5*time.Second, 300
 	}
 	const infected, stranger, good = "127.0.0.2", "127.0.0.3", "127.0.0.9"
 	for _, a := range []string{infected, stranger, good} {
@@ -335,7 +335,7 @@ func TestSlowConnectionsKeepNoPeerOut(t *testing.T) {
 		t.Errorf("%d MB resident, %d before", most, quiet)
 	}
 	for p, limit := range map[string]time.Duration{"hl7": frame, "dicom": 10 * time.Second, "console": 5 * time.Second, "mqtt": 5 * time.Second} {
-		if got := r.Longest[p]; got < time.Second || got > limit+5*time.Second {
+		if got := r.Longest[p]; got < time.Second || got > limit+late {
 			t.Errorf("%s: a slow connection was closed after %v; its deadline is %v", p, got, limit)
 		}
 	}

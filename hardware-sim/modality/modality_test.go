@@ -89,7 +89,7 @@ func TestAnArchiveThatIsDownComesBack(t *testing.T) {
 func TestAnotherAETitleIsRejected(t *testing.T) {
 	log := truth.New(nil, time.Now)
 	_, address := archive(t, log, "ORTHANC")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	New(options(log, address, 1)).Run(ctx)
 	if r := log.Report(); r.Received != 0 || r.Unaccepted != 1 {
