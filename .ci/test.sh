@@ -23,6 +23,9 @@ chromium: command -v chromium
 strace: command -v strace
 e2fsprogs: command -v mkfs.ext4
 xfsprogs: command -v mkfs.xfs
+ctn: command -v mwlQuery
+nodejs: command -v node
+npm: command -v npm
 '
 PATH=$PATH:/usr/sbin
 export PATH
@@ -47,6 +50,15 @@ while IFS=: read -r package probe; do
 done <<END
 $peers
 END
+
+# Peers of npm, in build/npm, where the tests look for them.
+for module in dcmjs-dimse@0.3.3; do
+	name=${module%@*}
+	[ -d "build/npm/node_modules/$name" ] && continue
+	[ -z "$NHIP_NO_INSTALL" ] && command -v npm >/dev/null && mkdir -p build/npm &&
+		npm install --prefix build/npm --no-audit --no-fund --silent "$module" >/dev/null 2>&1
+	[ -d "build/npm/node_modules/$name" ] || missing="$missing $name"
+done
 
 step() {
 	echo "== $1"
