@@ -3,7 +3,6 @@ package hl7
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -13,12 +12,15 @@ import (
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/traditionalchinese"
+
+	"nhip/hl7/vncharset"
 )
 
-// A charset is a character set of table 0211.
+// A charset is a character set of table 0211, or one that senders use without.
 type charset struct {
 	name     string
-	encoding encoding.Encoding // nil: the bytes are UTF-8
+	encoding encoding.Encoding // both nil: the bytes are UTF-8
+	legacy   *vncharset.Charset
 	// width is the length of the first character of b. It is there for the sets
 	// in which the second byte of a character may look like a delimiter, so that
 	// "decode first, split second" holds without giving up the original bytes.
@@ -63,6 +65,8 @@ var charsets = map[string]*charset{
 	"GB18030":      {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: doubleByteWidth},
 	"KSX1001":      {name: "KS X 1001", encoding: korean.EUCKR},
 	"BIG5":         {name: "BIG-5", encoding: traditionalchinese.Big5, width: doubleByteWidth},
+	"WINDOWS1252":  {name: "Windows-1252", encoding: charmap.Windows1252},
+	"CP1252":       {name: "Windows-1252", encoding: charmap.Windows1252},
 	"CNS116431992": {name: "CNS 11643-1992", problem: "CNS 11643-1992 cannot be decoded"},
 	"UNICODEUTF16": {name: "UNICODE UTF-16", problem: "UTF-16 cannot stand in a message whose delimiters are bytes"},
 	"UNICODEUTF32": {name: "UNICODE UTF-32", problem: "UTF-32 cannot stand in a message whose delimiters are bytes"},
@@ -105,54 +109,10 @@ func lookUp(name string) *charset {
 	if cs, ok := charsets[strings.TrimPrefix(plain, "ISO")]; ok {
 		return cs
 	}
+	if legacy, ok := vncharset.Lookup(plain); ok {
+		return &charset{name: legacy.Name(), legacy: legacy}
+	}
 	return &charset{problem: "MSH-18 is not in table 0211"}
-}
-
-// OverrideCharset reads and writes texts in the character set named (table 0211),
-// whatever MSH-18 says: for a sender whose declaration is missing or wrong.
-func (m *Message) OverrideCharset(name string) error {
-	cs := lookUp(name)
-	if cs.problem != "" {
-		return fmt.Errorf("hl7: character set %q: %s", name, cs.problem)
-	}
-	m.charset, m.forced = cs, true
-	return nil
-}
-
-// CheckCharset says whether the bytes of the message can be what MSH-18 (or
-// OverrideCharset) declares. Without a declaration the set is ASCII, and texts are
-// read as UTF-8. What cannot be decoded reads as U+FFFD; the bytes stay.
-func (m *Message) CheckCharset() error {
-	cs := m.charset
-	if cs.problem != "" {
-		return errors.New("hl7: " + cs.problem)
-	}
-	for _, s := range m.segments {
-		if what := cs.mismatch(s.text); what != "" {
-			return fmt.Errorf("hl7: MSH-18 says %s, but a segment %s %s", cs.name, s.name(), what)
-		}
-	}
-	return nil
-}
-
-// mismatch says why b is not in the character set, "" where it can be.
-func (cs *charset) mismatch(b []byte) string {
-	high := bytes.ContainsFunc(b, func(r rune) bool { return r >= 0x80 })
-	switch {
-	case !high:
-		return ""
-	case cs == ascii:
-		return "has other characters"
-	case cs == utf8Set && !utf8.Valid(b):
-		return "is not valid UTF-8"
-	case cs == utf8Set:
-		return ""
-	case cs.width == nil && utf8.Valid(b):
-		return "looks like UTF-8"
-	case bytes.ContainsRune([]byte(cs.decode(b)), utf8.RuneError):
-		return "has bytes that are none of its characters"
-	}
-	return ""
 }
 
 // index is the position of the first d in b that is a character of its own, or -1.
@@ -173,6 +133,9 @@ func (cs *charset) index(b []byte, d byte) int {
 
 // decode never fails: what is no character becomes U+FFFD.
 func (cs *charset) decode(b []byte) string {
+	if cs.legacy != nil {
+		return cs.legacy.Decode(b)
+	}
 	if cs.encoding == nil || isASCII(b) && cs != japan {
 		return strings.ToValidUTF8(string(b), "\uFFFD")
 	}
@@ -212,6 +175,12 @@ func (m *Message) encode(value string) ([]byte, error) {
 	switch {
 	case cs.problem != "":
 		return nil, errors.New(cs.problem)
+	case cs.legacy != nil:
+		encoded, err := cs.legacy.Encode(escaped)
+		if err != nil {
+			return nil, errCharset
+		}
+		return encoded, nil
 	case cs.encoding == nil && !utf8.ValidString(escaped):
 		return nil, errCharset
 	case cs.encoding == nil:

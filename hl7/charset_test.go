@@ -1,8 +1,11 @@
 package hl7_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"nhip/hl7"
 )
 
 func withCharset(declared string) string {
@@ -72,8 +75,8 @@ func TestCharsetsOfTable0211BothWays(t *testing.T) {
 		if got := m.Get("PID-3.2"); got != c.text {
 			t.Errorf("%s: %q was set, and reads %q", c.declared, c.text, got)
 		}
-		if err := m.CheckCharset(); c.declared != "" && err != nil {
-			t.Errorf("%s: %v", c.declared, err)
+		if warnings := m.CharsetWarnings(); c.declared != "" && warnings != nil {
+			t.Errorf("%s: %v", c.declared, warnings)
 		}
 	}
 }
@@ -139,29 +142,50 @@ func TestHexadecimalEscapeIsInTheCharsetOfTheMessage(t *testing.T) {
 }
 
 func TestDeclarationAndBytesThatDisagreeAreReported(t *testing.T) {
-	for _, c := range []struct{ declared, text string }{
-		{"", "naïve"},
-		{"ASCII", "naïve"},
-		{"UNICODE UTF-8", "na\xEFve"},
-		{"8859/1", "naïve"}, // a real device: says 8859/1 and sends UTF-8
-		{"8859/6", "\xFF"},
-		{"GB 18030-2000", "\xFF\xFF"},
-		{"8859/99", "x"},
-		{"CNS 11643-1992", "x"},
-		{"UNICODE UTF-16", "x"},
+	const utf8Bytes, tcvn3 = "Nguyễn Thị Ánh", "Nguy\xD4n Th\xDE \xB8nh"
+	for _, c := range []struct{ declared, text, want string }{
+		{"", utf8Bytes, "undeclared ASCII PID-2 "},
+		{"ASCII", "naïve", "undeclared ASCII PID-2 "},
+		{"", "na\xEFve", "invalid ASCII PID-2 "},
+		{"", tcvn3, "invalid ASCII PID-2 TCVN3"},
+		{"UNICODE UTF-8", tcvn3, "invalid UNICODE UTF-8 PID-2 TCVN3"},
+		{"UNICODE UTF-8", "Nguy\xEA\xDEn Th\x69\xF2 Ho\xE0ng", "invalid UNICODE UTF-8 PID-2 CP1258"},
+		{"UNICODE UTF-8", "Nguyá»…n", "twice UNICODE UTF-8 PID-2 "}, // by way of Windows-1252
+		{"UNICODE UTF-8", "Ã©", "twice UNICODE UTF-8 PID-2 "},
+		{"UNICODE UTF-8", "Nguy\uFFFDn", "lost UNICODE UTF-8 PID-2 "},
+		{"8859/1", utf8Bytes, "other 8859/1 PID-2 UTF-8"}, // a real device: says 8859/1 and sends UTF-8
+		{"8859/1", tcvn3, "other 8859/1 PID-2 TCVN3"},
+		{"8859/1", "\x93quoted\x94", "controls 8859/1 PID-2 Windows-1252"},
+		{"8859/6", "x\xFF", "invalid 8859/6 PID-2 "},
+		{"GB 18030-2000", "\xFF\xFF", "invalid GB 18030-2000 PID-2 "},
+		{"TCVN3", "\xFF", "invalid TCVN3 PID-2 "},
+		{"8859/99", "x", "unknown 8859/99 MSH-18 "},
+		{"CNS 11643-1992", "x", "unknown CNS 11643-1992 MSH-18 "},
+		{"UNICODE UTF-16", "x", "unknown UNICODE UTF-16 MSH-18 "},
+		{"8859/1", "Müller déjà là", ""},
+		{"UNICODE UTF-8", utf8Bytes + " XÃ HỘI", ""},
+		{"", "plain", ""},
 	} {
-		m := parse(t, withCharset(c.declared)+"PID|"+c.text+"\r")
-		err := m.CheckCharset()
-		if err == nil {
-			t.Errorf("%q: %q passes", c.declared, c.text)
-			continue
+		text := c.text
+		if c.declared == "8859/1" && c.want == "" {
+			text = "M\xFCller d\xE9j\xE0 l\xE0"
 		}
-		if strings.Contains(err.Error(), c.text) && c.text != "x" {
-			t.Errorf("%q: the error quotes the text", c.declared)
+		m := parse(t, withCharset(c.declared)+"PID|1|"+text+"\r")
+		var got []string
+		for _, w := range m.CharsetWarnings() {
+			got = append(got, fmt.Sprintf("%s %s %s %s", w.Problem, w.Declared, w.Location, w.Like))
+			for _, lang := range []string{"en", "vi"} {
+				if words := w.Words(lang); strings.Contains(words, "%!") || !strings.Contains(words, w.Location) || len(text) > 1 && strings.Contains(words, text) {
+					t.Errorf("%q", words)
+				}
+			}
+		}
+		if all := strings.Join(got, "; "); all != c.want {
+			t.Errorf("%q in %q: %s, want %s", text, c.declared, all, c.want)
 		}
 	}
-	if err := parse(t, result).CheckCharset(); err != nil {
-		t.Error(err)
+	if warnings := parse(t, result).CharsetWarnings(); warnings != nil {
+		t.Error(warnings)
 	}
 }
 
@@ -174,21 +198,50 @@ func TestTextThatTheCharsetCannotHoldIsAnError(t *testing.T) {
 	}
 }
 
-func TestOverrideCharset(t *testing.T) {
-	m := parse(t, withCharset("8859/1")+"PID|Nhịp\r")
-	if m.OverrideCharset("8859/99") == nil || m.OverrideCharset("UNICODE UTF-32") == nil {
-		t.Error("an unknown character set is taken")
+func TestRuleOfALinkDecidesTheCharset(t *testing.T) {
+	const tcvn3, cp1258 = "NGUY\xD4N TH\xDE", "Th\x69\xF2"
+	for _, c := range []struct {
+		declared, bytes string
+		rule            hl7.CharsetRule
+		text            string
+		warnings        int
+	}{
+		{"8859/1", "Nhịp", hl7.CharsetRule{Force: "UNICODE UTF-8"}, "Nhịp", 0},
+		{"UNICODE UTF-8", tcvn3, hl7.CharsetRule{Force: "TCVN3"}, "NGUYỄN THỊ", 0},
+		{"", tcvn3, hl7.CharsetRule{Default: []string{"TCVN3"}}, "NGUYỄN THỊ", 0},
+		{"", "Nhịp", hl7.CharsetRule{Default: []string{"UTF-8", "CP1258"}}, "Nhịp", 0},
+		{"", cp1258, hl7.CharsetRule{Default: []string{"UTF-8", "CP1258"}}, "Thị", 0},
+		{"", "\xFF\xFF", hl7.CharsetRule{Default: []string{"UTF-8", "TCVN3"}}, "\uFFFD\uFFFD", 1},
+		{"8859/1", "\xE9", hl7.CharsetRule{Default: []string{"TCVN3"}}, "é", 0}, // declared
+		{"", "x", hl7.CharsetRule{}, "x", 0},
+	} {
+		m := parse(t, withCharset(c.declared)+"PID|"+c.bytes+"\r")
+		if err := m.UseCharset(c.rule); err != nil {
+			t.Fatal(err)
+		}
+		if got, warnings := m.Get("PID-1"), m.CharsetWarnings(); got != c.text || len(warnings) != c.warnings {
+			t.Errorf("%q by %+v: %q, %v", c.bytes, c.rule, got, warnings)
+		}
 	}
-	if err := m.OverrideCharset("UNICODE UTF-8"); err != nil {
+}
+
+func TestForcedCharsetIsThatOfWhatIsWritten(t *testing.T) {
+	m := parse(t, withCharset("")+"PID|1\r")
+	if err := m.UseCharset(hl7.CharsetRule{Force: "TCVN3"}); err != nil {
 		t.Fatal(err)
-	}
-	if m.Get("PID-1") != "Nhịp" || m.CheckCharset() != nil {
-		t.Errorf("PID-1 is %q, %v", m.Get("PID-1"), m.CheckCharset())
 	}
 	if err := m.Set("MSH-18", "8859/5"); err != nil {
 		t.Fatal(err)
 	}
-	if m.Get("PID-1") != "Nhịp" {
-		t.Error("MSH-18 wins over the override")
+	if err := m.Set("PID-5", "Nguyễn"); err != nil || string(m.Raw("PID-5")) != "Nguy\xD4n" {
+		t.Errorf("% X, %v", m.Raw("PID-5"), err)
+	}
+	if m.Get("PID-5") != "Nguyễn" {
+		t.Error("MSH-18 wins over the rule")
+	}
+	for _, name := range []string{"8859/99", "UNICODE UTF-32"} {
+		if hl7.CheckCharset(name) == nil || m.UseCharset(hl7.CharsetRule{Force: name}) == nil || parse(t, withCharset("")).UseCharset(hl7.CharsetRule{Default: []string{name}}) == nil {
+			t.Errorf("%s is taken", name)
+		}
 	}
 }

@@ -71,7 +71,7 @@ type Message struct {
 	segments   []segment
 	delimiters Delimiters
 	charset    *charset
-	forced     bool // by OverrideCharset
+	forced     bool // by UseCharset
 }
 
 // segment is the text of a segment without its line end, and the line end as it

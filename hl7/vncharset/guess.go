@@ -29,7 +29,8 @@ func Fold(text string) string {
 var candidates = []string{CP1258, TCVN3, VNI, VISCII}
 
 // Guess names the set in which bytes read best as Vietnamese, "" where none does:
-// at least three in four of the words with an accent are syllables. It is a hint
+// at least three in four of the words with an accent are syllables, of four letters
+// together or more. It is a hint
 // for a person and decides nothing. At most the first 64 KiB are looked at.
 func Guess(b []byte) string {
 	b = b[:min(len(b), 64<<10)]
@@ -45,12 +46,11 @@ func Guess(b []byte) string {
 	return best
 }
 
-// Plausible says whether at least three in four of the words with an accent are
-// Vietnamese syllables, and there is one.
+// Plausible says whether a text reads as Vietnamese in the sense of Guess.
 func Plausible(text string) bool { return plausible(text) >= 0.75 }
 
 func plausible(text string) float64 {
-	words, good := 0, 0
+	words, good, length := 0, 0, 0
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool {
 		return r != utf8.RuneError && r < 0x80 && !unicode.IsLetter(r) || unicode.IsSpace(r)
 	}) {
@@ -60,9 +60,10 @@ func plausible(text string) float64 {
 		words++
 		if isSyllable(word) {
 			good++
+			length += utf8.RuneCountInString(word)
 		}
 	}
-	if words == 0 {
+	if length < 4 {
 		return 0
 	}
 	return float64(good) / float64(words)
