@@ -1,7 +1,6 @@
 package hl7
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -27,10 +26,15 @@ const (
 	ErrorRequiredField   = "101"
 	ErrorDataType        = "102"
 	ErrorTableValue      = "103"
+	ErrorTooLong         = "104"
+	ErrorOther           = "199"
 	ErrorType            = "200"
 	ErrorEvent           = "201"
 	ErrorProcessingID    = "202"
 	ErrorVersion         = "203"
+	ErrorUnknownKey      = "204"
+	ErrorDuplicateKey    = "205"
+	ErrorLocked          = "206"
 	ErrorApplication     = "207"
 )
 
@@ -40,10 +44,15 @@ var errorTexts = map[string]string{
 	ErrorRequiredField:   "Required field missing",
 	ErrorDataType:        "Data type error",
 	ErrorTableValue:      "Table value not found",
+	ErrorTooLong:         "Value too long",
+	ErrorOther:           "Other HL7 error",
 	ErrorType:            "Unsupported message type",
 	ErrorEvent:           "Unsupported event code",
 	ErrorProcessingID:    "Unsupported processing id",
 	ErrorVersion:         "Unsupported version id",
+	ErrorUnknownKey:      "Unknown key identifier",
+	ErrorDuplicateKey:    "Duplicate key identifier",
+	ErrorLocked:          "Application record locked",
 	ErrorApplication:     "Application internal error",
 }
 
@@ -68,69 +77,131 @@ type Error struct {
 type AckOptions struct {
 	ControlID string    // MSH-10 of the acknowledgement
 	Now       time.Time // MSH-7
-	Text      string    // MSA-3
+	Text      string    // MSA-3; default the words of the first error, up to 2.6
 	Expected  string    // MSA-4, expected sequence number
 	Errors    []Error
 	// Application and Facility are ours, for a message that names no receiver in
 	// MSH-5 or MSH-6.
 	Application, Facility string
+	// Type is MSH-9 with ^ between its components, "ORL^O22^ORL_O22"; default ACK
+	// with the event of m.
+	Type string
+	// AskAccept and AskApplication are MSH-15 and MSH-16 of the acknowledgement;
+	// default empty.
+	AskAccept, AskApplication Condition
+	// Segments stand behind MSA and ERR, as they are, each with its CR.
+	Segments []byte
 }
 
 // Ack builds the acknowledgement of m (HL7 v2.5.1 section 2.9): the delimiters,
-// processing id, version and character set of m; sender and receiver exchanged
-// with all their components; MSA-2 byte for byte MSH-10; ERR segments as the
-// version of m has them (ERR-2, 3, 4, 7, 8 from 2.5 on, ERR-1 before). It has
-// MSH-15 and MSH-16 empty, so nobody need answer it. Texts that the character set
-// or the delimiters of m cannot hold lose those characters.
+// processing id, version, country, character set, language and profile of m; sender
+// and receiver exchanged with all their components; MSA-2 byte for byte MSH-10; ERR
+// segments as the version of m has them (ERR-2, 3, 4, 7, 8 from 2.5 on; before, ERR-1,
+// and the first error in MSA-6 too). MSH-15 and MSH-16 are empty unless asked for, so
+// nobody need answer it. Texts that the character set or the delimiters of m cannot
+// hold lose those characters.
 func Ack(m *Message, code AckCode, o AckOptions) []byte {
-	w := ackWriter{m: m, b: make([]byte, 0, 256)}
-	d := m.delimiters
-	w.b = append(w.b, "MSH"...)
-	w.b = append(w.b, d.Field)
-	w.b = append(w.b, m.header(2)...)
-	w.fieldOr(m.header(5), o.Application)
-	w.fieldOr(m.header(6), o.Facility)
-	w.field(m.header(3))
-	w.field(m.header(4))
-	w.field([]byte(FormatTime(o.Now)))
-	w.field(nil)
-	w.messageType()
-	w.fieldOr(nil, o.ControlID)
-	w.field(m.header(11))
-	w.field(m.header(12))
-	if set := m.header(18); len(set) > 0 {
-		w.b = append(w.b, bytes.Repeat([]byte{d.Field}, 5)...)
-		w.field(set)
-	}
-	w.b = append(w.b, "\rMSA"...)
-	w.field([]byte(code))
-	w.field(m.header(10))
-	if o.Text != "" || o.Expected != "" {
-		w.fieldOr(nil, o.Text)
-	}
-	if o.Expected != "" {
-		w.fieldOr(nil, o.Expected)
-	}
-	w.b = append(w.b, '\r')
-	if atLeast(m.Version(), 2, 5) {
+	w := ackWriter{m: m, b: make([]byte, 0, 256+len(o.Segments)), version: m.Version()}
+	w.header(o)
+	w.msa(code, o)
+	if atLeast(w.version, 2, 5) {
 		for _, e := range o.Errors {
 			w.err(e)
 		}
 	} else if len(o.Errors) > 0 {
 		w.oldErr(o.Errors)
 	}
-	return w.b
+	return append(w.b, o.Segments...)
 }
 
+const timeLayout = "20060102150405-0700"
+
 // FormatTime writes a time with its zone, to the second.
-func FormatTime(t time.Time) string { return t.Format("20060102150405-0700") }
+func FormatTime(t time.Time) string { return t.Format(timeLayout) }
 
 type ackWriter struct {
-	m *Message
-	b []byte
+	m       *Message
+	version string
+	b       []byte
+	at      int // the field written last, for later
 }
 
 func (w *ackWriter) field(raw []byte) { w.b = append(append(w.b, w.m.delimiters.Field), raw...) }
+
+// later writes a field further on, and nothing where it is empty.
+func (w *ackWriter) later(field int, raw []byte) {
+	if len(raw) == 0 {
+		return
+	}
+	for ; w.at < field; w.at++ {
+		w.b = append(w.b, w.m.delimiters.Field)
+	}
+	w.b = append(w.b, raw...)
+}
+
+// header writes MSH.
+func (w *ackWriter) header(o AckOptions) {
+	m := w.m
+	w.b = append(w.b, "MSH"...)
+	w.b = append(w.b, m.delimiters.Field)
+	w.b = append(w.b, m.header(2)...)
+	w.fieldOr(m.header(5), o.Application)
+	w.fieldOr(m.header(6), o.Facility)
+	w.field(m.header(3))
+	w.field(m.header(4))
+	w.b = o.Now.AppendFormat(append(w.b, m.delimiters.Field), timeLayout)
+	w.field(nil)
+	w.messageType(o.Type)
+	w.fieldOr(nil, o.ControlID)
+	w.field(m.header(11))
+	w.field(m.header(12))
+	w.at = 12
+	w.later(15, []byte(o.AskAccept))
+	w.later(16, []byte(o.AskApplication))
+	for field := 17; field <= 21; field++ {
+		w.later(field, m.header(field))
+	}
+	w.b = append(w.b, '\r')
+}
+
+// msa writes MSA. MSA-3 is in use up to 2.6, MSA-6 from 2.3 to 2.4.
+func (w *ackWriter) msa(code AckCode, o AckOptions) {
+	w.b = append(w.b, "MSA"...)
+	w.field([]byte(code))
+	w.field(w.m.header(10))
+	w.at = 2
+	text := o.Text
+	if text == "" && len(o.Errors) > 0 && !atLeast(w.version, 2, 7) {
+		text = o.Errors[0].words()
+	}
+	w.later(3, w.encode(text))
+	w.later(4, w.encode(o.Expected))
+	if len(o.Errors) > 0 && atLeast(w.version, 2, 3) && !atLeast(w.version, 2, 5) {
+		w.later(6, w.coded(nil, o.Errors[0].Code, w.m.delimiters.Component))
+	}
+	w.b = append(w.b, '\r')
+}
+
+// words are the error in words where the sender gave none: the table's, and where.
+func (e Error) words() string {
+	switch {
+	case e.Text != "":
+		return e.Text
+	case e.Location == "":
+		return errorTexts[e.Code]
+	}
+	return strings.TrimSpace(e.Location + " " + errorTexts[e.Code])
+}
+
+// coded appends a code of table 0357 with its text and the table, separated by d.
+func (w *ackWriter) coded(b []byte, code string, d byte) []byte {
+	b = append(b, w.encode(code)...)
+	if text := errorTexts[code]; text != "" && d != 0 {
+		b = append(append(b, d), text...)
+		b = append(append(b, d), "HL70357"...)
+	}
+	return b
+}
 
 // fieldOr writes raw or, where it is empty, the text.
 func (w *ackWriter) fieldOr(raw []byte, text string) {
@@ -156,21 +227,35 @@ func (w *ackWriter) encode(text string) []byte {
 	return raw
 }
 
-// messageType writes MSH-9: ACK alone up to 2.2, with the event from 2.3, with the
-// structure from 2.3.1.
-func (w *ackWriter) messageType() {
-	w.field([]byte("ACK"))
-	version := w.m.Version()
-	event := w.m.raw(0, fieldPath{field: 9, component: 2})
+// messageType writes MSH-9. The general acknowledgement is ACK alone up to 2.2,
+// with the event from 2.3, with the structure from 2.3.1.
+func (w *ackWriter) messageType(kind string) {
 	component := w.m.delimiters.Component
-	if len(event) == 0 || component == 0 || !atLeast(version, 2, 3) {
+	if kind != "" {
+		code, rest, _ := strings.Cut(kind, "^")
+		if component == 0 {
+			rest = ""
+		}
+		w.field([]byte(code))
+		if rest != "" {
+			w.b = append(append(w.b, component), strings.ReplaceAll(rest, "^", string(rune(component)))...)
+		}
+		return
+	}
+	w.field([]byte("ACK"))
+	event := w.m.raw(0, fieldPath{field: 9, component: 2})
+	if len(event) == 0 || component == 0 || !atLeast(w.version, 2, 3) {
 		return
 	}
 	w.b = append(append(w.b, component), event...)
-	if version != "2.3" {
+	if w.version != "2.3" {
 		w.b = append(append(w.b, component), "ACK"...)
 	}
 }
+
+// AtLeast says whether a message is of a version or of a later one, by the first two
+// numbers of MSH-12. A text that is no version counts as new.
+func (m *Message) AtLeast(major, minor int) bool { return atLeast(m.Version(), major, minor) }
 
 // atLeast compares the first two numbers of a version. One that is no version
 // counts as new.
@@ -194,11 +279,7 @@ func (w *ackWriter) err(e Error) {
 	w.b = append(w.b, "ERR"...)
 	w.field(nil)
 	w.field(w.location(e.Location))
-	w.fieldOr(nil, e.Code)
-	if text := errorTexts[e.Code]; text != "" && component != 0 {
-		w.b = append(append(w.b, component), text...)
-		w.b = append(append(w.b, component), "HL70357"...)
-	}
+	w.field(w.coded(nil, e.Code, component))
 	severity := e.Severity
 	if severity == "" {
 		severity = SeverityError
@@ -240,11 +321,7 @@ func (w *ackWriter) oldErr(errors []Error) {
 		}
 		w.number(d.Component, at.occurrence)
 		w.number(d.Component, at.field)
-		w.b = append(append(w.b, d.Component), w.encode(e.Code)...)
-		if text := errorTexts[e.Code]; text != "" && d.Subcomponent != 0 {
-			w.b = append(append(w.b, d.Subcomponent), text...)
-			w.b = append(append(w.b, d.Subcomponent), "HL70357"...)
-		}
+		w.b = w.coded(append(w.b, d.Component), e.Code, d.Subcomponent)
 	}
 	w.b = append(w.b, '\r')
 }
@@ -310,9 +387,13 @@ func ParseAck(b []byte) (Acknowledgement, error) {
 	for _, s := range m.Segments("ERR") {
 		a.Errors = append(a.Errors, parseErr(s)...)
 	}
+	if code := msa.Get("6.1"); code != "" && len(a.Errors) == 0 {
+		a.Errors = []Error{{Code: code, Text: msa.Get("6.2")}}
+	}
 	return a, nil
 }
 
+// parseErr reads an ERR segment of either form.
 func parseErr(s Segment) []Error {
 	if s.Get("3") == "" {
 		return parseOldErr(s)

@@ -53,7 +53,7 @@ func TestAck(t *testing.T) {
 		},
 		{
 			"errors before 2.5", `MSH|^~\&|A||B||||ORU^R01|7|P|2.3.1`, hl7.ApplicationReject, full,
-			lines(`MSH|^~\&|B||A||20260114081500+0700||ACK^R01^ACK|N1|P|2.3.1`, `MSA|AR|7|specimen \F\ unknown|8`,
+			lines(`MSH|^~\&|B||A||20260114081500+0700||ACK^R01^ACK|N1|P|2.3.1`, `MSA|AR|7|specimen \F\ unknown|8||103^Table value not found^HL70357`,
 				`ERR|PID^1^3^103&Table value not found&HL70357~OBX^12^5^102&Data type error&HL70357~^^^207&Application internal error&HL70357~^^^MINE`),
 		},
 		{
@@ -86,11 +86,30 @@ func TestAck(t *testing.T) {
 		},
 		{
 			"one encoding character", `MSH|^|A||B||||ORU^R01|7|P|2.3`, hl7.ApplicationError, hl7.AckOptions{ControlID: "N", Now: now, Text: "a|b", Errors: []hl7.Error{{Location: "PID-3", Code: "101"}, {Code: "102"}}},
-			lines(`MSH|^|B||A||20260114081500+0700||ACK^R01|N|P|2.3`, `MSA|AE|7|a?b`, `ERR|PID^1^3^101`),
+			lines(`MSH|^|B||A||20260114081500+0700||ACK^R01|N|P|2.3`, `MSA|AE|7|a?b|||101^Required field missing^HL70357`, `ERR|PID^1^3^101`),
 		},
 		{
 			"text in the sender's character set", `MSH|^~\&|A||B||||ORU^R01|7|P|2.5.1||||||8859/1`, hl7.ApplicationError, hl7.AckOptions{ControlID: "N", Now: now, Text: "é ị"},
 			lines(`MSH|^~\&|B||A||20260114081500+0700||ACK^R01^ACK|N|P|2.5.1||||||8859/1`, "MSA|AE|7|\xE9 ?"),
+		},
+		{
+			"country, language, scheme and profile come back", `MSH|^~\&|A||B||||ORU^R01|7|P|2.5.1|8|c|AL|AL|VNM|UNICODE UTF-8|vi||LAB-29^IHE`, hl7.ApplicationAccept, options,
+			lines(`MSH|^~\&|B||A||20260114081500+0700||ACK^R01^ACK|N1|P|2.5.1|||||VNM|UNICODE UTF-8|vi||LAB-29^IHE`, `MSA|AA|7`),
+		},
+		{
+			"another type, which asks for an answer, and more segments", `MSH$%*!@$A$$B$$$$OML%O21$7$P$2.5.1`, hl7.ApplicationAccept,
+			hl7.AckOptions{ControlID: "N", Now: now, Type: "ORL^O22^ORL_O22", AskAccept: hl7.Always, AskApplication: hl7.Never, Segments: []byte("ORC$OK\r")},
+			lines(`MSH$%*!@$B$$A$$20260114081500+0700$$ORL%O22%ORL_O22$N$P$2.5.1$$$AL$NE`, `MSA$AA$7`, `ORC$OK`),
+		},
+		{
+			"the first error in words where nothing else is said", `MSH|^~\&|A||B||||ORU^R01|7|P|2.2`, hl7.ApplicationError,
+			hl7.AckOptions{ControlID: "N", Now: now, Errors: []hl7.Error{{Location: "PID-3", Code: hl7.ErrorRequiredField}}},
+			lines(`MSH|^~\&|B||A||20260114081500+0700||ACK|N|P|2.2`, `MSA|AE|7|PID-3 Required field missing`, `ERR|PID^1^3^101&Required field missing&HL70357`),
+		},
+		{
+			"and not where MSA-3 is withdrawn", `MSH|^~\&|A||B||||ORU^R01|7|P|2.7`, hl7.ApplicationError,
+			hl7.AckOptions{ControlID: "N", Now: now, Errors: []hl7.Error{{Location: "PID-3", Code: hl7.ErrorRequiredField}}},
+			lines(`MSH|^~\&|B||A||20260114081500+0700||ACK^R01^ACK|N|P|2.7`, `MSA|AE|7`, `ERR||PID^1^3|101^Required field missing^HL70357|E`),
 		},
 	} {
 		m := parse(t, c.message+"\r")
@@ -117,6 +136,8 @@ func TestParseAck(t *testing.T) {
 				{Location: "OBX^12", Code: "207", Severity: "I"},
 				{Code: "101"},
 			}}},
+		{"MSA-6 alone", lines(`MSH|^~\&|||||||ACK|9|P|2.3`, `MSA|AR|A-17||||207^busy`),
+			hl7.Acknowledgement{Code: "AR", MessageControlID: "A-17", ControlID: "9", Errors: []hl7.Error{{Code: "207", Text: "busy"}}}},
 		{"errors before 2.5", lines(`MSH|^~\&|||||||ACK|9|P|2.3`, `MSA|AE|A-17`, `ERR|PID^1^3^101&Required~OBX^2^5^102~free text`),
 			hl7.Acknowledgement{Code: "AE", MessageControlID: "A-17", ControlID: "9", Errors: []hl7.Error{
 				{Location: "PID-3", Code: "101", Text: "Required"},

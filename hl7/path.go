@@ -237,6 +237,10 @@ func (s Segment) Raw(path string) []byte {
 	return s.message.raw(s.Index, p)
 }
 
+// Bytes are the segment as it stands there, without its line end. They must not be
+// changed.
+func (s Segment) Bytes() []byte { return s.message.segments[s.Index].text }
+
 // Set is Message.Set within the segment.
 func (s Segment) Set(path, value string) error {
 	p, ok := parseFieldPath(path)
