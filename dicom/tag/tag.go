@@ -57,18 +57,8 @@ func Lookup(t Tag) (Entry, bool) {
 	return Entry{}, false
 }
 
-// Tags that a gateway reads on the way.
+// Delimitations, PS3.5 section 7.5, by shorter names.
 const (
-	SpecificCharacterSet Tag = 0x00080005
-	SOPClassUID          Tag = 0x00080016
-	SOPInstanceUID       Tag = 0x00080018
-	AccessionNumber      Tag = 0x00080050
-	Modality             Tag = 0x00080060
-	PatientID            Tag = 0x00100020
-	StudyInstanceUID     Tag = 0x0020000D
-	SeriesInstanceUID    Tag = 0x0020000E
-	PixelData            Tag = 0x7FE00010
-	Item                 Tag = 0xFFFEE000
-	ItemDelimitation     Tag = 0xFFFEE00D
-	SequenceDelimitation Tag = 0xFFFEE0DD
+	ItemDelimitation     = ItemDelimitationItem
+	SequenceDelimitation = SequenceDelimitationItem
 )

@@ -31,19 +31,6 @@ type Entry struct {
 	Storage            bool // a SOP class that a C-STORE may carry
 }
 
-// UIDs that the protocol itself needs.
-const (
-	DICOMApplicationContext        = "1.2.840.10008.3.1.1.1"
-	Verification                   = "1.2.840.10008.1.1"
-	ImplicitVRLittleEndian         = "1.2.840.10008.1.2"
-	ExplicitVRLittleEndian         = "1.2.840.10008.1.2.1"
-	DeflatedExplicitVRLittleEndian = "1.2.840.10008.1.2.1.99"
-	ExplicitVRBigEndian            = "1.2.840.10008.1.2.2"
-	Papyrus3ImplicitVRLittleEndian = "1.2.840.10008.1.20"
-	JPIPReferencedDeflate          = "1.2.840.10008.1.2.4.95"
-	JPIPHTJ2KReferencedDeflate     = "1.2.840.10008.1.2.4.205"
-)
-
 // Lookup returns the registry's row for a UID.
 func Lookup(uid string) (Entry, bool) {
 	i := sort.Search(len(registry), func(i int) bool { return registry[i].UID >= uid })

@@ -109,7 +109,13 @@ func uidFile(rows []uidRow) []byte {
 		storage := kind == "SOPClass" && isStorage(r)
 		fmt.Fprintf(&b, "{%q, %q, %q, %s, %t, %t},\n", r.uid, r.name, r.keyword, kind, r.retired != "", storage)
 	}
-	b.WriteString("}\n")
+	b.WriteString("}\n\n// What PS3.6 annex A registers, by keyword.\nconst (\n")
+	for _, r := range rows {
+		if r.keyword != "" {
+			fmt.Fprintf(&b, "%s = %q\n", r.keyword, r.uid)
+		}
+	}
+	b.WriteString(")\n")
 	return b.Bytes()
 }
 
@@ -172,6 +178,12 @@ func tagFile(fixed, repeating []tagRow) []byte {
 	for _, r := range repeating {
 		fmt.Fprintf(&b, "{0x%08X, Entry%s},\n", r.mask, row(r))
 	}
-	b.WriteString("}\n")
+	b.WriteString("}\n\n// The tags of PS3.6 section 6 to 8 and PS3.7 annex E, by keyword; of a repeating\n// group the first.\nconst (\n")
+	for _, r := range slices.Concat(fixed, repeating) {
+		if r.keyword != "" {
+			fmt.Fprintf(&b, "%s Tag = 0x%08X\n", r.keyword, r.tag)
+		}
+	}
+	b.WriteString(")\n")
 	return b.Bytes()
 }
