@@ -1,10 +1,13 @@
 // Package association puts the DICOM upper layer (package ul) on a network
 // connection: acceptor and requestor, deadlines, limits, and DIMSE messages in
-// both directions. Services are handlers: packages store and echo.
+// both directions and both roles. Services are handlers: packages store and echo
+// among them.
 //
-// One goroutine owns an association: it reads, lets the handler work, and
-// answers. A data set is streamed to the handler as it arrives and is never held
-// in memory.
+// One goroutine reads an association, and each request that comes in is served by
+// one of its own, as many at once as the asynchronous operations window lets the
+// peer invoke. A data set is streamed to who serves or awaits the message as it
+// arrives, and is never held in memory: until it is read to its end, or its reader
+// has returned, nothing else is read.
 //
 // Two gaps of the standard's state machine are closed here. It has no time-out
 // while a requestor awaits the answer to its A-ASSOCIATE-RQ (Sta5), nor for an
@@ -14,16 +17,19 @@
 package association
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
+	"sync"
 	"time"
 
+	"nhip/dicom/dimse"
 	"nhip/dicom/ul"
 )
 
@@ -42,15 +48,16 @@ const (
 	maxAssociate  = 1 << 20  // A-ASSOCIATE-RQ and -AC; 128 contexts of 60 transfer syntaxes are 550 KB
 	maxCommandSet = 64 << 10 // a command set over all its fragments
 	maxEmptyPDVs  = 1000     // fragments without a byte, in a row
+	maxWindow     = 64       // operations outstanding in one direction, where no number is agreed
 )
 
 // Timeouts are the timers of an association. Zero means the default.
 type Timeouts struct {
-	ARTIM    time.Duration // from connecting to the whole A-ASSOCIATE-RQ, for the answer to ours, and for the peer to close; 10 s
+	ARTIM    time.Duration // from connecting to the whole A-ASSOCIATE-RQ, for the answer to ours, to our A-RELEASE-RQ, and for the peer to close; 10 s
 	PDU      time.Duration // from the first byte of a PDU to its last, and for sending one; 30 s
 	DIMSE    time.Duration // between two PDUs of one message; 60 s
-	Response time.Duration // from our request to the first PDU of its response; 2 min
-	Idle     time.Duration // between two messages; 5 min
+	Response time.Duration // from our request to its response, and from one pending response to the next; 2 min
+	Idle     time.Duration // of an acceptor: with no message and no work; 5 min
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -67,15 +74,16 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
-// A Context is an accepted presentation context.
+// A Context is an accepted presentation context, with the roles that are ours.
 type Context struct {
 	ID             byte
 	AbstractSyntax string
 	TransferSyntax string
+	SCU, SCP       bool
 }
 
-// An Association is an established association. It is used by one goroutine at a
-// time.
+// An Association is an established association. Several goroutines may use it:
+// messages are sent one after the other.
 type Association struct {
 	Calling, Called string         // AE titles
 	Peer            netip.AddrPort // zero where the connection has none
@@ -83,20 +91,92 @@ type Association struct {
 
 	conn      net.Conn
 	requestor bool
-	machine   ul.Machine
 	timeouts  Timeouts
-	in        pduReader
-	pdvs      []byte // what is left of the P-DATA-TF being read
-	out       []byte // PDUs being built
-	maxSend   int    // of the variable field of a P-DATA-TF to the peer
+	maxSend   int // of the variable field of a P-DATA-TF to the peer
 	contexts  map[byte]Context
 	proposed  []ul.ProposedContext // by the requestor
 	results   []ul.ContextResult   // of the proposed ones
-	inside    bool                 // a message is being received
-	current   *DataSet             // the last one received
-	cut       chan struct{}        // closed once the end of the caller's context has cut I/O short
-	lastID    uint16
-	err       error // why the association ended
+	handlers  map[dimse.CommandField]Handler
+	base      context.Context // of the handlers
+	unbase    func()          // ends base, of a requestor
+	invoked   chan struct{}   // a place for each operation that we may have outstanding
+	performed chan struct{}   // a place for each operation of the peer that is served at once
+
+	// What is read belongs to the goroutine of run, and while a data set comes in to
+	// its reader.
+	in     pduReader
+	pdvs   []byte // what is left of the P-DATA-TF being read
+	inside bool   // a message is being received
+
+	message sync.Mutex // held while a message is sent: PS3.8 annex E mixes no two
+	out     []byte     // PDUs being built
+	writing sync.Mutex // held while PDUs are written
+	broken  bool       // a write has failed: nothing can follow half a PDU
+
+	mu      sync.Mutex
+	machine ul.Machine
+	err     error // why the association ended
+	until   time.Time
+	calls   map[uint16]*Call
+	serving map[uint16]*Message
+	working int       // handlers
+	active  time.Time // when there was work last
+	lastID  uint16
+
+	release   sync.Once
+	releasing chan struct{} // closed when we release
+	stopping  error         // why nothing more is read
+	stopped   chan struct{} // closed when stopping is set
+	ended     chan struct{} // closed when err is set
+	carried   chan struct{} // closed when the last PDU was sent
+	closed    chan struct{} // closed when the connection is, and no handler works
+	work      sync.WaitGroup
+}
+
+func newAssociation(ctx context.Context, c net.Conn, requestor bool, t Timeouts, maxPDU uint32) *Association {
+	a := &Association{
+		Peer:      peerOf(c),
+		conn:      quickACK(c),
+		base:      ctx,
+		requestor: requestor,
+		timeouts:  t.withDefaults(),
+		machine:   ul.NewMachine(requestor),
+		contexts:  map[byte]Context{},
+		calls:     map[uint16]*Call{},
+		serving:   map[uint16]*Message{},
+		active:    time.Now(),
+		releasing: make(chan struct{}),
+		stopped:   make(chan struct{}),
+		ended:     make(chan struct{}),
+		carried:   make(chan struct{}),
+		closed:    make(chan struct{}),
+	}
+	a.in = pduReader{conn: a.conn, ctx: context.Background(), ended: a.ended, maxPData: maxPDU}
+	return a
+}
+
+// A Window is an asynchronous operations window, PS3.7 section D.3.3.3: how many
+// operations of each side may be outstanding. 0 is 1, and more than 64 are not
+// agreed to.
+type Window struct {
+	Invoked   int // by the requestor
+	Performed int // by the requestor, invoked by the acceptor
+}
+
+// places sets how many operations may be outstanding in each direction.
+func (a *Association) places(ours, theirs uint16) {
+	a.invoked = make(chan struct{}, ours)
+	a.performed = make(chan struct{}, theirs)
+}
+
+// agree returns the least of what was proposed, where 0 is no limit, and of what
+// we are ready for.
+func agree(proposed uint16, ready int) uint16 {
+	n := uint16(min(max(ready, 1), maxWindow))
+	if proposed == 0 {
+		return n
+	}
+	return min(n, proposed)
 }
 
 // An AbortedError says that the association ended before its release.
@@ -130,135 +210,196 @@ func (e *TimeoutError) Timeout() bool { return true }
 // Temporary makes it a net.Error.
 func (e *TimeoutError) Temporary() bool { return true }
 
-// step drives the state machine with a local or network event and carries out
-// what it says in order. abort is the PDU for the actions that send one.
-func (a *Association) step(e ul.Event, pdu appender, abort ul.Abort) error {
+// Err returns why the association has ended; nil while it lives.
+func (a *Association) Err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// Done is closed when the association has ended.
+func (a *Association) Done() <-chan struct{} { return a.ended }
+
+func (a *Association) state() ul.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.machine.State()
+}
+
+// step drives the state machine with an event and carries out what it says in
+// order. pdu is what the action sends, abort the PDU of those that send that one.
+// Where end is set and the association has not ended yet, it ends with the error
+// that end returns for the state that is reached, if any. It returns the error
+// that the association ended with, or that of the event.
+func (a *Association) step(e ul.Event, pdu appender, abort ul.Abort, end func(ul.State) error) error {
+	a.mu.Lock()
 	do, err := a.machine.Step(e)
-	if err != nil {
-		return err
+	last := false
+	if a.err == nil && end != nil {
+		a.err = end(a.machine.State())
+		last = a.err != nil
 	}
-	for _, d := range do {
-		switch d {
-		case ul.SendAssociateRQ, ul.SendAssociateAC, ul.SendAssociateRJ, ul.SendReleaseRQ, ul.SendReleaseRP:
-			err = a.write(pdu.Append(a.out[:0]))
-		case ul.SendAbort:
-			err = a.write(ul.Abort{Source: ul.AbortByUser}.Append(a.out[:0]))
-		case ul.SendProviderAbort:
-			err = a.write(abort.Append(a.out[:0]))
-		case ul.CloseTransport:
-			a.conn.Close()
-		}
-		if err != nil {
-			break
-		}
+	if last {
+		a.ending()
+	}
+	if a.err != nil {
+		err = a.err
+	}
+	a.mu.Unlock()
+	if cannot := a.carryOut(do, pdu, abort); err == nil {
+		err = cannot
+	}
+	if last {
+		a.close()
 	}
 	return err
+}
+
+// close follows the last PDU: the peer has until a.until to read it and to close,
+// where the state is Sta13.
+func (a *Association) close() {
+	a.writing.Lock()
+	broken := a.broken
+	a.writing.Unlock()
+	a.conn.SetReadDeadline(a.until)
+	if broken || a.state() != ul.Sta13 {
+		a.conn.Close()
+	}
+	close(a.carried)
+}
+
+// ending tells everybody that the association has ended. a.mu is held.
+func (a *Association) ending() {
+	if a.until.IsZero() {
+		a.until = time.Now().Add(a.timeouts.ARTIM)
+	}
+	close(a.ended)
+	for _, m := range a.serving {
+		m.cancel()
+	}
+	a.conn.SetWriteDeadline(a.until)
 }
 
 type appender interface{ Append([]byte) []byte }
 
-// fail ends the association by a local abort or by the protocol error that was
-// found, lets the peer read it, and closes. It returns the error that the
-// association ended with, always the same from then on.
-func (a *Association) fail(err error) error {
-	if a.err != nil {
-		return a.err
+func (a *Association) carryOut(do []ul.Do, pdu appender, abort ul.Abort) error {
+	for _, d := range do {
+		var err error
+		switch d {
+		case ul.SendAssociateRQ, ul.SendAssociateAC, ul.SendAssociateRJ, ul.SendReleaseRQ, ul.SendReleaseRP:
+			err = a.write(pdu.Append(nil), true)
+		case ul.SendAbort:
+			err = a.write(ul.Abort{Source: ul.AbortByUser}.Append(nil), true)
+		case ul.SendProviderAbort:
+			err = a.write(abort.Append(nil), true)
+		case ul.CloseTransport:
+			a.conn.Close()
+		}
+		if err != nil {
+			return err
+		}
 	}
-	a.err = err
-	if a.cut != nil && a.in.ctx.Err() != nil {
-		<-a.cut // so that its deadline does not overtake that of the A-ABORT
-	}
-	var protocol *ul.ProtocolError
-	switch {
-	case errors.As(err, &protocol):
-		a.step(ul.EvtInvalidPDU, nil, ul.Abort{Source: ul.AbortByProvider, Reason: protocol.Reason})
-	case errors.Is(err, ErrLost), a.machine.State() == ul.Sta1:
-		a.step(ul.EvtTransportClosed, nil, ul.Abort{})
-	case a.machine.State() == ul.Sta2:
-		a.step(ul.EvtARTIM, nil, ul.Abort{})
-	default:
-		a.step(ul.EvtAbortRequest, nil, ul.Abort{})
-	}
-	a.close()
-	return err
+	return nil
 }
 
-// close waits in Sta13 for the peer to close, so that it can read what we sent
-// last: closing with unread bytes would reset the connection under it. What
-// still comes is not looked at: PS3.8 action AA-6.
-func (a *Association) close() {
-	if a.machine.State() == ul.Sta13 {
-		wait := a.timeouts.ARTIM
-		if a.in.ctx.Err() != nil {
-			wait = min(wait, hurried)
-		}
-		if half, ok := a.conn.(interface{ CloseWrite() error }); ok {
-			half.CloseWrite()
-		}
-		a.conn.SetReadDeadline(time.Now().Add(wait))
-		io.Copy(io.Discard, onlyReader{a.conn})
-		a.step(ul.EvtTransportClosed, nil, ul.Abort{})
+// fail ends the association by a local abort, or by the protocol error that was
+// found, if it has not ended yet. It returns the error that the association ended
+// with, always the same from then on. Any goroutine may call it; the one that
+// reads lets the peer read our last PDU and closes.
+func (a *Association) fail(err error) error { return a.failWithin(err, a.timeouts.ARTIM) }
+
+// failWithin is fail with the time that the peer has to read our last PDU.
+func (a *Association) failWithin(err error, wait time.Duration) error {
+	var protocol *ul.ProtocolError
+	event, abort := ul.EvtAbortRequest, ul.Abort{}
+	switch {
+	case errors.As(err, &protocol):
+		event, abort = ul.EvtInvalidPDU, ul.Abort{Source: ul.AbortByProvider, Reason: protocol.Reason}
+	case errors.Is(err, ErrLost):
+		event = ul.EvtTransportClosed
 	}
-	a.conn.Close()
-	a.in.release()
-	a.out = nil
+	a.mu.Lock()
+	if a.err != nil {
+		defer a.mu.Unlock()
+		return a.err
+	}
+	a.until = time.Now().Add(wait)
+	if event == ul.EvtAbortRequest && a.machine.State() == ul.Sta2 {
+		event = ul.EvtARTIM
+	}
+	a.mu.Unlock()
+	a.step(event, nil, abort, func(ul.State) error { return err })
+	return a.Err()
+}
+
+// cutShort ends the association because a context has ended.
+func (a *Association) cutShort(ctx context.Context) error {
+	return a.failWithin(context.Cause(ctx), hurried)
 }
 
 // hurried is how long the peer has to read our last PDU when the context of the
 // caller has ended.
 const hurried = 500 * time.Millisecond
 
+// finish ends the reading of an association that has ended: in Sta13 it waits for
+// the peer to close, so that it can read what we sent last: closing with unread
+// bytes would reset the connection under it. What still comes is not looked at:
+// PS3.8 action AA-6. It returns when no handler works.
+func (a *Association) finish() {
+	<-a.carried
+	if a.state() == ul.Sta13 {
+		if half, ok := a.conn.(interface{ CloseWrite() error }); ok {
+			half.CloseWrite()
+		}
+		a.conn.SetReadDeadline(a.until)
+		io.Copy(io.Discard, onlyReader{a.conn})
+		a.step(ul.EvtTransportClosed, nil, ul.Abort{}, nil)
+	}
+	a.conn.Close()
+	if a.unbase != nil {
+		a.unbase()
+	}
+	a.work.Wait()
+	a.in.release()
+	close(a.closed)
+}
+
 // onlyReader hides the methods by which io.Copy would choose another way.
 type onlyReader struct{ io.Reader }
 
-// Abort ends the association at once, PS3.8 section 7.3. After the end it does
-// nothing.
+// Abort ends the association at once, PS3.8 section 7.3, and returns when it is
+// closed. After the end it does nothing. A handler does not call it: it returns an
+// error.
 func (a *Association) Abort(why string) {
 	a.fail(&AbortedError{Why: why})
+	<-a.closed
 }
 
-// write sends whole PDUs in one Write.
-func (a *Association) write(b []byte) error {
-	a.out = b[:0]
-	a.conn.SetWriteDeadline(time.Now().Add(a.timeouts.PDU))
-	_, err := a.conn.Write(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &TimeoutError{"the peer to take what is sent"}
-	}
-	return err
-}
-
-// await makes what follows end when ctx does, until its result is called. An
-// acceptor only stops reading: what it has to answer it may still send.
+// await makes reading end when ctx does, until its result is called. What an
+// acceptor has to answer it may still send.
 func (a *Association) await(ctx context.Context) (done func()) {
-	outer, outerCut := a.in.ctx, a.cut
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		a.conn.SetReadDeadline(time.Unix(1, 0))
-		if a.requestor {
-			a.conn.SetWriteDeadline(time.Unix(1, 0))
-		}
 		close(cut)
 	})
-	a.in.ctx, a.cut = ctx, cut
-	return func() {
-		if !stop() {
-			<-cut
-		}
-		a.in.ctx, a.cut = outer, outerCut
-	}
+	a.in.ctx, a.in.cut = ctx, cut
+	return func() { stop() }
 }
 
 // read reads the next PDU, steps the machine, and returns the PDU where the
 // machine says that it is one for us. Every error has already ended the
-// association.
+// association, but for that of a server that stops between two messages.
 func (a *Association) read(first time.Duration, awaited string) (any, error) {
-	if a.err != nil {
-		return nil, a.err
-	}
-	before := a.machine.State()
-	h, body, err := a.in.next(first, a.timeouts.PDU, before == ul.Sta2, awaited)
-	if err != nil {
+	before := a.state()
+	h, body, err := a.nextPDU(first, before == ul.Sta2, awaited)
+	switch {
+	case a.Err() != nil:
+		return nil, a.Err()
+	case err != nil && a.in.ctx.Err() != nil:
+		<-a.in.cut // so that its deadline does not overtake that of the A-ABORT
+		return nil, err
+	case err != nil:
 		return nil, a.fail(err)
 	}
 	var pdu any
@@ -268,20 +409,52 @@ func (a *Association) read(first time.Duration, awaited string) (any, error) {
 		}
 	}
 	abort := ul.Abort{Source: ul.AbortByProvider, Reason: ul.ReasonUnexpectedPDU}
-	if err := a.step(h.Type.Event(), nil, abort); err != nil {
-		return nil, a.fail(err)
+	err = a.step(h.Type.Event(), nil, abort, func(after ul.State) error {
+		switch {
+		case h.Type == ul.TypeAbort:
+			why, _ := pdu.(ul.Abort)
+			return &AbortedError{Abort: why, Peer: true}
+		case after == ul.Sta13:
+			return &AbortedError{Why: fmt.Sprintf("unexpected %v in %v", h.Type, before)}
+		case h.Type == ul.TypeReleaseRP && after == ul.Sta1:
+			return ErrReleased
+		}
+		return nil
+	})
+	return pdu, err
+}
+
+// untilIdle awaits a first byte for as long as the association may be idle.
+const untilIdle = -1
+
+// forever is longer than any association.
+const forever = 100 * 365 * 24 * time.Hour
+
+func (a *Association) nextPDU(first time.Duration, opening bool, awaited string) (ul.Header, []byte, error) {
+	if first != untilIdle {
+		return a.in.next(first, a.timeouts.PDU, opening, awaited)
 	}
+	for {
+		h, body, err := a.in.next(a.idle(), a.timeouts.PDU, opening, awaited)
+		var late *TimeoutError
+		if !errors.As(err, &late) || a.in.begun() || a.idle() <= 0 {
+			return h, body, err
+		}
+	}
+}
+
+// idle returns how long the association may still be without work. A requestor
+// decides for itself when it releases.
+func (a *Association) idle() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch {
-	case h.Type == ul.TypeAbort:
-		why, _ := pdu.(ul.Abort)
-		a.err = &AbortedError{Abort: why, Peer: true}
-	case a.machine.State() == ul.Sta13:
-		a.err = &AbortedError{Why: fmt.Sprintf("unexpected %v in %v", h.Type, before)}
-	default:
-		return pdu, nil
+	case a.requestor:
+		return forever
+	case a.working > 0 || len(a.calls) > 0:
+		return a.timeouts.Idle
 	}
-	a.close()
-	return nil, a.err
+	return a.timeouts.Idle - time.Since(a.active)
 }
 
 // expected reports whether the body of a PDU is worth reading: a PDU out of
@@ -302,7 +475,7 @@ func expected(t ul.Type, s ul.State) bool {
 }
 
 // nextPDV returns the next PDV of the association, or the error that ended it;
-// ErrReleased where the peer released it.
+// ErrReleased where it was released.
 func (a *Association) nextPDV(first time.Duration, awaited string) (ul.PDV, error) {
 	for empty := 0; len(a.pdvs) == 0; empty++ {
 		if empty > maxEmptyPDVs {
@@ -316,7 +489,11 @@ func (a *Association) nextPDV(first time.Duration, awaited string) (ul.PDV, erro
 		case ul.PDataTF:
 			a.pdvs = p
 		case ul.ReleaseRQ:
-			return ul.PDV{}, a.released()
+			if err := a.peerReleases(); err != nil {
+				return ul.PDV{}, err
+			}
+		case ul.ReleaseRP:
+			return ul.PDV{}, a.answerRelease() // Sta12
 		}
 	}
 	v, rest, err := ul.NextPDV(a.pdvs)
@@ -330,50 +507,89 @@ func (a *Association) nextPDV(first time.Duration, awaited string) (ul.PDV, erro
 	return v, nil
 }
 
-// released answers the peer's A-RELEASE-RQ.
-func (a *Association) released() error {
-	a.err = ErrReleased
-	if a.inside {
-		a.err = &AbortedError{Why: "the peer released the association in the middle of a message"}
+// peerReleases answers the peer's A-RELEASE-RQ once what we serve is answered:
+// Sta8 still sends, PS3.8 action AR-7. In a collision (section 7.2.2) the
+// requestor answers first (Sta9), the acceptor after it got its answer (Sta10).
+func (a *Association) peerReleases() error {
+	switch a.state() {
+	case ul.Sta9:
+		if err := a.step(ul.EvtReleaseResponse, ul.ReleaseRP{}, ul.Abort{}, nil); err != nil {
+			return a.fail(err)
+		}
+		return nil
+	case ul.Sta10:
+		return nil
 	}
-	a.step(ul.EvtReleaseResponse, ul.ReleaseRP{}, ul.Abort{})
-	a.close()
-	return a.err
+	if a.inside {
+		return a.answerRelease()
+	}
+	a.stop(ErrReleased)
+	worked := make(chan struct{})
+	go func() {
+		defer close(worked)
+		a.work.Wait()
+	}()
+	select {
+	case <-worked:
+	case <-a.ended:
+	case <-time.After(a.timeouts.ARTIM):
+	}
+	return a.answerRelease()
 }
 
-// Release releases the association in order, PS3.8 section 7.2, and closes the
-// connection. It is an error where the association has ended otherwise.
+// stop tells who serves and who awaits a response that nothing more is read.
+func (a *Association) stop(why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopping != nil {
+		return
+	}
+	a.stopping = why
+	close(a.stopped)
+	for _, m := range a.serving {
+		m.cancel()
+	}
+}
+
+// answerRelease sends the A-RELEASE-RP that ends the association.
+func (a *Association) answerRelease() error {
+	a.step(ul.EvtReleaseResponse, ul.ReleaseRP{}, ul.Abort{}, func(ul.State) error {
+		if a.inside {
+			return &AbortedError{Why: "the peer released the association in the middle of a message"}
+		}
+		return ErrReleased
+	})
+	return a.Err()
+}
+
+// Release releases the association in order, PS3.8 section 7.2, and returns when
+// the connection is closed. What comes in is read over. It is an error where the
+// association has ended otherwise.
 func (a *Association) Release(ctx context.Context) error {
-	if a.err != nil {
-		return a.err
+	if err := a.Err(); err != nil {
+		return err
 	}
-	defer a.await(ctx)()
-	if err := a.step(ul.EvtReleaseRequest, ul.ReleaseRQ{}, ul.Abort{}); err != nil {
-		return a.fail(err)
+	stop := context.AfterFunc(ctx, func() { a.cutShort(ctx) })
+	defer stop()
+	a.release.Do(func() { close(a.releasing) })
+	a.message.Lock()
+	err := a.step(ul.EvtReleaseRequest, ul.ReleaseRQ{}, ul.Abort{}, nil)
+	a.message.Unlock()
+	if err != nil && a.state() == ul.Sta7 {
+		a.fail(errors.Join(ErrLost, err))
+	} // else the peer releases too, or the association has ended
+	late := time.AfterFunc(a.timeouts.ARTIM, func() { a.fail(&TimeoutError{"the A-RELEASE-RP"}) })
+	defer late.Stop()
+	<-a.closed
+	if err := a.Err(); err != ErrReleased {
+		return err
 	}
-	for {
-		pdu, err := a.read(a.timeouts.ARTIM, "the A-RELEASE-RP")
-		if err != nil {
-			return err
-		}
-		switch pdu.(type) {
-		case ul.ReleaseRQ:
-			// Release collision, PS3.8 section 7.2.2: the requestor answers first
-			// (Sta9), the acceptor after it got its answer (Sta10, Sta12).
-			if a.machine.State() == ul.Sta9 {
-				if err := a.step(ul.EvtReleaseResponse, ul.ReleaseRP{}, ul.Abort{}); err != nil {
-					return a.fail(err)
-				}
-			}
-		case ul.ReleaseRP:
-			if a.machine.State() == ul.Sta12 {
-				a.step(ul.EvtReleaseResponse, ul.ReleaseRP{}, ul.Abort{})
-			}
-			a.err = ErrReleased
-			a.close()
-			return nil
-		}
-	}
+	return nil
+}
+
+// Contexts returns the accepted presentation contexts by ID.
+func (a *Association) Contexts() []Context {
+	return slices.SortedFunc(maps.Values(a.contexts), func(x, y Context) int { return cmp.Compare(x.ID, y.ID) })
 }
 
 // ContextFor returns the accepted presentation context of a SOP class and a
@@ -394,25 +610,40 @@ func (a *Association) ContextFor(abstractSyntax, transferSyntax string) (Context
 }
 
 // A NotAcceptedError says that there is no presentation context for what is to
-// be sent.
+// be sent, or that it is not ours to send.
 type NotAcceptedError struct {
 	AbstractSyntax, TransferSyntax string
 	Proposed                       bool
 	Result                         ul.ContextResult
+	Role                           bool // the context is there, and the role of SCU is the peer's alone
 }
 
 func (e *NotAcceptedError) Error() string {
 	why := "was not proposed"
-	if e.Proposed {
+	switch {
+	case e.Role:
+		why = "the role of SCU is not ours"
+	case e.Proposed:
 		why = e.Result.String()
 	}
 	return fmt.Sprintf("dicom/association: no presentation context for SOP class %s with transfer syntax %s: %s", e.AbstractSyntax, e.TransferSyntax, why)
 }
 
-// NextMessageID returns a message ID for a request on this association.
+// NextMessageID returns a message ID for a request on this association; no
+// request that is outstanding has it.
 func (a *Association) NextMessageID() uint16 {
-	a.lastID++
-	return a.lastID
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.nextMessageID()
+}
+
+func (a *Association) nextMessageID() uint16 {
+	for {
+		a.lastID++
+		if _, taken := a.calls[a.lastID]; !taken && a.lastID != 0 {
+			return a.lastID
+		}
+	}
 }
 
 func peerOf(c net.Conn) netip.AddrPort {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 
+	"nhip/dicom/dimse"
 	"nhip/dicom/uid"
 	"nhip/dicom/ul"
 )
@@ -17,6 +18,15 @@ type Proposal struct {
 	Contexts        []ul.ProposedContext // 1 to 128
 	MaxPDU          uint32               // maximum length offered; 0: DefaultMaxPDU
 	Timeouts        Timeouts
+
+	// Roles are proposed for the SOP classes named; of the others we are SCU alone.
+	Roles []ul.RoleSelection
+	// Window is proposed where it is not zero. Not every peer bears the question.
+	Window Window
+	// Handlers serve what the peer asks of us, as those of Server do: the
+	// sub-operations of a C-GET, an N-EVENT-REPORT. Their context ends with the
+	// association.
+	Handlers map[dimse.CommandField]Handler
 }
 
 // A RejectedError is an association that was rejected, by the peer (Dial) or by
@@ -47,23 +57,34 @@ func Dial(ctx context.Context, address string, p Proposal) (*Association, error)
 	return Establish(ctx, c, p)
 }
 
-// Establish is Dial on a connection that is there. It closes it on error.
+// Establish is Dial on a connection that is there. It closes it on error. Who got
+// an association releases or aborts it.
 func Establish(ctx context.Context, c net.Conn, p Proposal) (*Association, error) {
 	maxPDU := min(p.MaxPDU, LargestMaxPDU)
 	if maxPDU == 0 {
 		maxPDU = DefaultMaxPDU
 	}
-	a := &Association{
-		Calling:   p.Calling,
-		Called:    p.Called,
-		Peer:      peerOf(c),
-		conn:      quickACK(c),
-		requestor: true,
-		machine:   ul.NewMachine(true),
-		timeouts:  p.Timeouts.withDefaults(),
-		proposed:  p.Contexts,
+	rq := p.request(maxPDU)
+	if err := check(rq); err != nil {
+		c.Close()
+		return nil, err
 	}
-	a.in = pduReader{conn: a.conn, ctx: context.Background(), maxPData: maxPDU}
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a := newAssociation(base, c, true, p.Timeouts, maxPDU)
+	a.unbase = cancel
+	a.Calling, a.Called, a.proposed, a.handlers = p.Calling, p.Called, p.Contexts, p.Handlers
+	stop := context.AfterFunc(ctx, func() { a.cutShort(ctx) })
+	err := a.request(rq)
+	stop()
+	if err != nil {
+		a.finish()
+		return nil, err
+	}
+	go a.run()
+	return a, nil
+}
+
+func (p Proposal) request(maxPDU uint32) ul.AssociateRQ {
 	rq := ul.AssociateRQ{
 		ProtocolVersion:    1,
 		Called:             p.Called,
@@ -74,16 +95,13 @@ func Establish(ctx context.Context, c net.Conn, p Proposal) (*Association, error
 			MaximumLength:             maxPDU,
 			ImplementationClassUID:    ImplementationClassUID,
 			ImplementationVersionName: ImplementationVersionName,
+			Roles:                     p.Roles,
 		},
 	}
-	if err := check(rq); err != nil {
-		c.Close()
-		return nil, err
+	if p.Window != (Window{}) {
+		rq.User.AsyncWindow = &ul.AsyncWindow{Invoked: agree(0, p.Window.Invoked), Performed: agree(0, p.Window.Performed)}
 	}
-	if err := a.request(ctx, rq); err != nil {
-		return nil, err
-	}
-	return a, nil
+	return rq
 }
 
 // check refuses what the PDU cannot hold.
@@ -111,10 +129,9 @@ func check(rq ul.AssociateRQ) error {
 
 // request sends the A-ASSOCIATE-RQ and takes the answer. Sta5 has no timer in the
 // standard; the one of ARTIM is used.
-func (a *Association) request(ctx context.Context, rq ul.AssociateRQ) error {
-	defer a.await(ctx)()
+func (a *Association) request(rq ul.AssociateRQ) error {
 	for _, e := range []ul.Event{ul.EvtAssociateRequest, ul.EvtTransportConfirm} {
-		if err := a.step(e, rq, ul.Abort{}); err != nil {
+		if err := a.step(e, rq, ul.Abort{}, nil); err != nil {
 			return a.fail(errors.Join(ErrLost, err))
 		}
 	}
@@ -124,25 +141,27 @@ func (a *Association) request(ctx context.Context, rq ul.AssociateRQ) error {
 	}
 	switch answer := pdu.(type) {
 	case ul.AssociateRJ:
-		a.err = &RejectedError{answer, rq.Calling, rq.Called}
-		a.close()
-		return a.err
+		return a.fail(&RejectedError{answer, rq.Calling, rq.Called})
 	case ul.AssociateAC:
-		a.accepted(answer)
+		a.accepted(rq, answer)
 	}
-	return nil
+	return a.Err()
 }
 
 // accepted takes the answered contexts; one with a transfer syntax that was not
-// proposed for it counts as refused.
-func (a *Association) accepted(ac ul.AssociateAC) {
+// proposed for it counts as refused. A role is ours where we proposed it and the
+// peer accepted it; where it does not answer, we are SCU: PS3.7 section D.3.3.4.
+func (a *Association) accepted(rq ul.AssociateRQ, ac ul.AssociateAC) {
 	a.maxSend = sendLength(ac.User.MaximumLength)
 	a.Implementation = implementation(ac.User)
+	a.places(1, 1)
+	if mine, theirs := rq.User.AsyncWindow, ac.User.AsyncWindow; mine != nil && theirs != nil {
+		a.places(agree(theirs.Invoked, int(mine.Invoked)), agree(theirs.Performed, int(mine.Performed)))
+	}
 	answers := map[byte]ul.AnsweredContext{}
 	for _, c := range ac.Contexts {
 		answers[c.ID] = c
 	}
-	a.contexts = map[byte]Context{}
 	for _, p := range a.proposed {
 		c, ok := answers[p.ID]
 		if !ok {
@@ -150,11 +169,28 @@ func (a *Association) accepted(ac ul.AssociateAC) {
 		}
 		if c.Result == ul.ContextAccepted {
 			if slices.Contains(p.TransferSyntaxes, c.TransferSyntax) {
-				a.contexts[p.ID] = Context{p.ID, p.AbstractSyntax, c.TransferSyntax}
+				role := selected(rq.User.Roles, ac.User.Roles, p.AbstractSyntax)
+				a.contexts[p.ID] = Context{p.ID, p.AbstractSyntax, c.TransferSyntax, role.SCU, role.SCP}
 			} else {
 				c.Result = ul.TransferSyntaxNotSupported
 			}
 		}
 		a.results = append(a.results, c.Result)
+	}
+}
+
+// selected returns the roles of the requestor for a SOP class.
+func selected(proposed, accepted []ul.RoleSelection, class string) ul.RoleSelection {
+	of := func(roles []ul.RoleSelection) int {
+		return slices.IndexFunc(roles, func(r ul.RoleSelection) bool { return r.SOPClassUID == class })
+	}
+	p, a := of(proposed), of(accepted)
+	if p < 0 || a < 0 {
+		return ul.RoleSelection{SOPClassUID: class, SCU: true}
+	}
+	return ul.RoleSelection{
+		SOPClassUID: class,
+		SCU:         proposed[p].SCU && accepted[a].SCU,
+		SCP:         proposed[p].SCP && accepted[a].SCP,
 	}
 }

@@ -1,11 +1,10 @@
 package association
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"sync"
 	"time"
 
 	"nhip/dicom/dimse"
@@ -19,24 +18,24 @@ type Message struct {
 	Context Context
 	Command dimse.Command
 	DataSet *DataSet // nil: the command has none
+
+	cancelled chan struct{} // of a request
+	once      sync.Once
+	placed    bool // the request takes a place of Association.performed
 }
 
-// Receive awaits the next message: for a request as long as the association may
-// be idle. A data set that was left unread is read over first. ErrReleased ends
-// the association in order.
-func (a *Association) Receive(ctx context.Context) (*Message, error) {
-	defer a.await(ctx)()
-	return a.receive(a.timeouts.Idle, "the next message")
-}
+// Cancelled returns a channel that is closed when the peer cancels the operation
+// that the message requests (C-CANCEL), and when the association ends or is
+// released: there is nobody left to be answered.
+func (m *Message) Cancelled() <-chan struct{} { return m.cancelled }
 
-func (a *Association) receive(first time.Duration, awaited string) (*Message, error) {
-	if a.current != nil {
-		if err := a.current.Drain(); err != nil {
-			return nil, err
-		}
-	}
+func (m *Message) cancel() { m.once.Do(func() { close(m.cancelled) }) }
+
+// receive awaits the next message. ErrReleased ends the association in order.
+func (a *Association) receive() (*Message, error) {
 	var set []byte
 	m := &Message{}
+	first, awaited := time.Duration(untilIdle), "the next message"
 	for {
 		v, err := a.nextPDV(first, awaited)
 		if err != nil {
@@ -59,9 +58,8 @@ func (a *Association) receive(first time.Duration, awaited string) (*Message, er
 	}
 	a.inside = m.Command.HasDataSet
 	if m.Command.HasDataSet {
-		m.DataSet = &DataSet{a: a, context: m.Context.ID}
+		m.DataSet = &DataSet{a: a, context: m.Context.ID, done: make(chan struct{})}
 	}
-	a.current = m.DataSet
 	return m, nil
 }
 
@@ -84,20 +82,34 @@ func (a *Association) checkCommandPDV(v ul.PDV, m *Message, have int) error {
 	return nil
 }
 
-// A DataSet is the data set of a message that is being received.
+// A DataSet is the data set of a message that is being received. One goroutine
+// reads it. Nothing else is read from the association until it is at its end: a
+// response of the peer is awaited only after it.
 type DataSet struct {
-	a        *Association
-	context  byte
+	a       *Association
+	context byte
+	done    chan struct{} // closed when err is set
+
+	mu       sync.Mutex
 	fragment []byte
 	last     bool
 	empty    int
-	err      error
+	over     bool  // nobody is to read the rest but the association itself
+	err      error // io.EOF at the end
 }
+
+// errOver is what the reader of a data set gets that has been read over.
+var errOver = errors.New("dicom/association: data set read after its message was over")
 
 // Read implements io.Reader.
 func (d *DataSet) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over && d.err == nil {
+		return 0, errOver
 	}
 	if !d.fill() {
 		return 0, d.err
@@ -110,6 +122,15 @@ func (d *DataSet) Read(b []byte) (int, error) {
 // WriteTo implements io.WriterTo: the fragments go to w out of the buffer into
 // which they were received.
 func (d *DataSet) WriteTo(w io.Writer) (written int64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over && d.err == nil {
+		return 0, errOver
+	}
+	return d.writeTo(w)
+}
+
+func (d *DataSet) writeTo(w io.Writer) (written int64, err error) {
 	for d.fill() {
 		n, err := w.Write(d.fragment)
 		d.fragment = d.fragment[n:]
@@ -128,21 +149,29 @@ func (d *DataSet) WriteTo(w io.Writer) (written int64, err error) {
 func (d *DataSet) fill() bool {
 	for len(d.fragment) == 0 && d.err == nil {
 		if d.last {
-			d.err = io.EOF
 			d.a.inside = false
+			d.end(io.EOF)
 			break
 		}
 		v, err := d.a.nextPDV(d.a.timeouts.DIMSE, "the rest of a data set")
+		if err != nil && d.a.Err() == nil {
+			err = d.a.cutShort(d.a.in.ctx) // the server stops
+		}
 		if err == nil {
 			err = d.check(v)
 		}
 		if err != nil {
-			d.err = err
+			d.end(err)
 			break
 		}
 		d.fragment, d.last = v.Fragment, v.Last
 	}
 	return d.err == nil
+}
+
+func (d *DataSet) end(err error) {
+	d.err = err
+	close(d.done)
 }
 
 func (d *DataSet) check(v ul.PDV) error {
@@ -166,124 +195,172 @@ func (d *DataSet) check(v ul.PDV) error {
 // Drain reads what is left of the data set. It returns the error that ended the
 // association where the data set did not come to its end.
 func (d *DataSet) Drain() error {
-	_, err := d.WriteTo(io.Discard)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.writeTo(io.Discard)
 	return err
 }
 
-// Send sends a message. The data set is read until io.EOF and goes out in
-// P-DATA-TF PDUs of the length that the peer takes, each in one Write; the
-// command set goes out with the first of them. An error of dataSet aborts the
-// association: half a message cannot be taken back.
-func (a *Association) Send(ctx context.Context, contextID byte, c dimse.Command, dataSet io.Reader) error {
-	if a.err != nil {
-		return a.err
+// abandon reads the rest over; who still reads gets an error.
+func (d *DataSet) abandon() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.over = true
+		d.writeTo(io.Discard)
 	}
-	defer a.await(ctx)()
-	c.HasDataSet = dataSet != nil
-	if err := a.appendCommand(contextID, c); err != nil {
-		return a.fail(err)
-	}
-	if dataSet == nil {
-		return a.flush()
-	}
-	return a.sendDataSet(contextID, dataSet)
 }
 
-func (a *Association) appendCommand(contextID byte, c dimse.Command) error {
-	if _, err := a.machine.Step(ul.EvtPDataRequest); err != nil {
+// run reads messages until the association ends, and returns when it is closed.
+func (a *Association) run() {
+	for {
+		m, err := a.receive()
+		if err == nil {
+			err = a.dispatch(m)
+		}
+		if err == nil {
+			continue
+		}
+		if a.Err() == nil { // the server stops: what it works on is answered
+			a.stop(err)
+			a.work.Wait()
+			a.cutShort(a.in.ctx)
+		}
+		a.finish()
+		return
+	}
+}
+
+// dispatch hands a message over, and returns once its data set has been read.
+func (a *Association) dispatch(m *Message) error {
+	over := a.releasing // from then on nobody may await the response any more
+	var err error
+	switch {
+	case m.Command.Field == dimse.CCancelRQ:
+		a.cancel(m.Command.MessageIDBeingRespondedTo)
+		if m.DataSet != nil {
+			m.DataSet.abandon()
+		}
+	case m.Command.Field.Response():
+		err = a.deliver(m)
+	default:
+		over = nil
+		err = a.serve(m)
+	}
+	if err != nil || m.DataSet == nil {
 		return err
 	}
-	set := c.Append(nil)
-	a.out = a.out[:0]
-	for {
-		n := min(len(set), a.maxSend-ul.PDVHeaderLength)
-		a.out = ul.AppendPDataHeader(a.out, ul.PDV{ContextID: contextID, Command: true, Last: n == len(set)}, n)
-		a.out = append(a.out, set[:n]...)
-		if set = set[n:]; len(set) == 0 {
-			return nil
-		}
+	select {
+	case <-m.DataSet.done:
+	case <-a.ended:
+		m.DataSet.abandon()
+	case <-over:
+		m.DataSet.abandon()
+	}
+	return nil
+}
+
+// cancel tells the handler of a request that the peer does not want it any more;
+// a request that is answered already is none: PS3.7 section 9.3.2.3.
+func (a *Association) cancel(id uint16) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m := a.serving[id]; m != nil {
+		m.cancel()
 	}
 }
 
-// sendDataSet reads each fragment to where it is sent from, and a byte more:
-// whether a fragment is the last one shows only there.
-func (a *Association) sendDataSet(contextID byte, dataSet io.Reader) error {
-	size := (a.maxSend - ul.PDVHeaderLength) &^ 1
-	var ahead []byte
-	for {
-		start := len(a.out)
-		a.out = ul.AppendPDataHeader(a.out, ul.PDV{ContextID: contextID}, size)
-		data := len(a.out)
-		a.out = slices.Grow(append(a.out, ahead...), size+1)
-		n, err := io.ReadFull(dataSet, a.out[len(a.out):data+size+1])
-		n += len(ahead)
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !last {
-			return a.fail(fmt.Errorf("dicom/association: reading the data set to be sent: %w", err))
+// serve starts the handler of a request when there is a place for it.
+func (a *Association) serve(m *Message) error {
+	m.cancelled = make(chan struct{})
+	select {
+	case a.performed <- struct{}{}:
+	case <-a.ended:
+		return a.Err()
+	}
+	h := a.handlers[m.Command.Field]
+	if h == nil {
+		h = refuse(dimse.Status{Code: dimse.UnrecognizedOperation, Comment: m.Command.Field.String() + " is not served here"})
+	}
+	a.mu.Lock()
+	m.placed = true
+	a.working++
+	if a.err != nil {
+		m.cancel()
+	}
+	if _, twice := a.serving[m.Command.MessageID]; twice {
+		h = refuse(dimse.Status{Code: dimse.DuplicateInvocation, Comment: "the message ID is that of another request"})
+	} else {
+		a.serving[m.Command.MessageID] = m
+	}
+	a.mu.Unlock()
+	a.work.Go(func() {
+		err := h(a.base, a, m)
+		if err == nil && m.DataSet != nil {
+			err = m.DataSet.Drain()
 		}
-		if last {
-			ul.AppendPDataHeader(a.out[:start], ul.PDV{ContextID: contextID, Last: true}, n)
-			a.out = a.out[:data+n]
-			return a.flush()
+		a.answered(m)
+		a.mu.Lock()
+		a.working--
+		a.active = time.Now()
+		a.mu.Unlock()
+		if err != nil {
+			a.fail(err)
 		}
-		ahead = []byte{a.out[:data+size+1][data+size]}
-		a.out = a.out[:data+size]
-		if err := a.flush(); err != nil {
-			return err
-		}
+	})
+	return nil
+}
+
+// answered frees the place and the message ID of a request.
+func (a *Association) answered(m *Message) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !m.placed {
+		return
+	}
+	m.placed = false
+	<-a.performed
+	if a.serving[m.Command.MessageID] == m {
+		delete(a.serving, m.Command.MessageID)
 	}
 }
 
-// flush sends what is in a.out. Where the peer takes no more, it may have said
-// why before.
-func (a *Association) flush() error {
-	if a.in.ctx.Err() != nil {
-		return a.fail(context.Cause(a.in.ctx))
+// deliver hands a response to who awaits it.
+func (a *Association) deliver(m *Message) error {
+	a.mu.Lock()
+	c, final, err := a.awaiting(m.Command)
+	if err == nil && final {
+		delete(a.calls, c.id)
+		<-a.invoked
 	}
-	err := a.write(a.out)
-	if err == nil {
-		return nil
-	}
-	if a.in.ctx.Err() != nil {
-		return a.fail(errors.Join(ErrLost, context.Cause(a.in.ctx)))
-	}
-	var late *TimeoutError
-	if !errors.As(err, &late) {
-		var aborted *AbortedError
-		if _, why := a.read(time.Second, "the reason"); errors.As(why, &aborted) && aborted.Peer {
-			return why
-		}
-	}
-	return a.fail(errors.Join(ErrLost, err))
-}
-
-// Request sends a request and awaits its response, whose message ID has to be
-// the request's. Responses with a data set are not expected here.
-func (a *Association) Request(ctx context.Context, contextID byte, c dimse.Command, dataSet io.Reader) (dimse.Command, error) {
-	if err := a.Send(ctx, contextID, c, dataSet); err != nil {
-		return dimse.Command{}, err
-	}
-	defer a.await(ctx)()
-	m, err := a.receive(a.timeouts.Response, "the "+c.Field.ResponseTo().String())
+	a.active = time.Now()
+	a.mu.Unlock()
 	if err != nil {
-		return dimse.Command{}, err
+		return a.fail(err)
 	}
-	got := m.Command
-	if got.Field != c.Field.ResponseTo() || got.MessageIDBeingRespondedTo != c.MessageID || got.HasDataSet {
-		return got, a.fail(&AbortedError{Why: fmt.Sprintf("%v for message %d where %v for message %d was awaited",
-			got.Field, got.MessageIDBeingRespondedTo, c.Field.ResponseTo(), c.MessageID)})
+	select {
+	case c.responses <- m:
+	case <-a.ended:
+		return a.Err()
+	case <-a.releasing:
 	}
-	return got, nil
+	return nil
 }
 
-// Respond answers a request: the response repeats its message ID and its SOP
-// class and instance.
-func (a *Association) Respond(ctx context.Context, m *Message, s dimse.Status) error {
-	return a.Send(ctx, m.Context.ID, dimse.Command{
-		Field:                     m.Command.Field.ResponseTo(),
-		MessageIDBeingRespondedTo: m.Command.MessageID,
-		AffectedSOPClassUID:       m.Command.AffectedSOPClassUID,
-		AffectedSOPInstanceUID:    m.Command.AffectedSOPInstanceUID,
-		Status:                    s,
-	}, nil)
+// awaiting returns whose response it is, and whether it is the last one. a.mu is
+// held.
+func (a *Association) awaiting(c dimse.Command) (*Call, bool, error) {
+	call := a.calls[c.MessageIDBeingRespondedTo]
+	if call != nil && call.field.ResponseTo() == c.Field {
+		return call, c.Status.Class() != dimse.ClassPending, nil
+	}
+	why := fmt.Sprintf("%v for message %d", c.Field, c.MessageIDBeingRespondedTo)
+	if len(a.calls) == 0 {
+		return nil, false, &AbortedError{Why: why + " without a request of ours"}
+	}
+	for _, other := range a.calls {
+		why = fmt.Sprintf("%s where %v for message %d was awaited", why, other.field.ResponseTo(), other.id)
+		break
+	}
+	return nil, false, &AbortedError{Why: why}
 }

@@ -17,11 +17,13 @@ import (
 // The buffer begins small and grows only as far as bytes have really arrived.
 type pduReader struct {
 	conn     net.Conn
-	ctx      context.Context
+	ctx      context.Context // an acceptor stops reading at its end
+	cut      chan struct{}   // closed once that has cut a read short
+	ended    chan struct{}   // closed when the association has ended
 	maxPData uint32
 	buf      []byte
 	r, w     int       // what is unread is buf[r:w]
-	begun    time.Time // when the first byte at r arrived
+	since    time.Time // when the first byte at r arrived
 }
 
 const (
@@ -36,7 +38,7 @@ const (
 func (p *pduReader) next(first, whole time.Duration, opening bool, awaited string) (ul.Header, []byte, error) {
 	deadline := time.Now().Add(first)
 	if !opening && p.r < p.w {
-		deadline, awaited = p.begun.Add(whole), "the rest of a PDU"
+		deadline, awaited = p.since.Add(whole), "the rest of a PDU"
 	}
 	need := ul.HeaderLength
 	var h ul.Header
@@ -61,19 +63,22 @@ func (p *pduReader) next(first, whole time.Duration, opening bool, awaited strin
 			return h, nil, p.failure(err, awaited)
 		}
 		if empty {
-			p.begun = time.Now()
+			p.since = time.Now()
 			if !opening {
-				deadline, awaited = p.begun.Add(whole), "the rest of a PDU"
+				deadline, awaited = p.since.Add(whole), "the rest of a PDU"
 			}
 		}
 	}
 	body := p.buf[p.r+ul.HeaderLength : p.r+need]
 	p.r += need
 	if p.r < p.w {
-		p.begun = time.Now()
+		p.since = time.Now()
 	}
 	return h, body, nil
 }
+
+// begun reports whether a part of a PDU is here.
+func (p *pduReader) begun() bool { return p.r < p.w }
 
 // fill reads once. What is unread moves to the front where the PDU would not fit
 // behind it; a full buffer is doubled, up to what the PDU needs or fullBuffer.
@@ -94,8 +99,12 @@ func (p *pduReader) fill(need int, deadline time.Time) error {
 		p.buf = bigger
 	}
 	p.conn.SetReadDeadline(deadline)
-	if err := p.ctx.Err(); err != nil {
-		return err
+	select {
+	case <-p.ended:
+		return net.ErrClosed
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	default:
 	}
 	n, err := p.conn.Read(p.buf[p.w:])
 	p.w += n

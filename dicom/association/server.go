@@ -22,6 +22,8 @@ type Request struct {
 	Peer            netip.AddrPort
 	Implementation  string
 	Contexts        []ul.ProposedContext
+	Roles           []ul.RoleSelection // proposed
+	Window          *ul.AsyncWindow    // proposed; nil: 1,1
 }
 
 // An Answer is what becomes of a Request: a rejection, or the presentation
@@ -34,10 +36,20 @@ type Answer struct {
 	// context the first one offered that is taken is accepted.
 	AbstractSyntax func(abstractSyntax string) bool
 	TransferSyntax func(abstractSyntax, transferSyntax string) bool
+
+	// Role says which roles the peer may have for a SOP class where it proposes any;
+	// nil: SCU alone. Where it is accepted as SCP, we may send requests to it.
+	Role func(abstractSyntax string) (scu, scp bool)
+
+	// Window is what is agreed to where the peer proposes more. Requests are served
+	// at once up to that number, so that one, the zero value, is for handlers that
+	// bear no other beside them.
+	Window Window
 }
 
-// A Handler serves one message and answers it. An error ends the association;
-// what is left of the data set is read over by the server.
+// A Handler serves one message and answers it, in a goroutine of its own. It reads
+// the data set first, or what else it sends on the association finds no answer. An
+// error ends the association; what is left of the data set is read over.
 type Handler func(ctx context.Context, a *Association, m *Message) error
 
 // A Server accepts associations. Its fields are not changed once it serves; it
@@ -204,23 +216,20 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) { s.serveConn(ctx, c
 // serveConn is ServeConn; heard is called once, when the A-ASSOCIATE-RQ was
 // answered or the wait for it is over.
 func (s *Server) serveConn(ctx context.Context, c net.Conn, heard func()) {
-	a := &Association{
-		Peer:     peerOf(c),
-		conn:     quickACK(c),
-		machine:  ul.NewMachine(false),
-		timeouts: s.Timeouts.withDefaults(),
-	}
-	a.in = pduReader{conn: a.conn, ctx: context.Background(), maxPData: s.maxPDU()}
+	a := newAssociation(ctx, c, false, s.Timeouts, s.maxPDU())
+	a.handlers = s.Handlers
 	log := s.log().With("peer", c.RemoteAddr().String())
-	defer a.conn.Close()
 	defer a.await(ctx)()
 	r, err := s.establish(a)
 	heard()
-	if err == nil {
+	if err != nil {
+		a.finish()
+	} else {
 		defer s.end()
 		log = log.With("calling", a.Calling, "called", a.Called)
 		log.Debug("dicom: association accepted", "contexts", len(a.contexts))
-		err = s.messages(ctx, a)
+		a.run()
+		err = a.Err()
 		if s.Ended != nil {
 			s.Ended(r, err)
 		}
@@ -238,12 +247,12 @@ func (s *Server) serveConn(ctx context.Context, c net.Conn, heard func()) {
 // establish takes the A-ASSOCIATE-RQ and answers it. Its error has ended the
 // association; without one the association is counted.
 func (s *Server) establish(a *Association) (Request, error) {
-	if err := a.step(ul.EvtTransportIndication, nil, ul.Abort{}); err != nil {
+	if err := a.step(ul.EvtTransportIndication, nil, ul.Abort{}, nil); err != nil {
 		return Request{}, a.fail(err)
 	}
 	pdu, err := a.read(a.timeouts.ARTIM, "the A-ASSOCIATE-RQ")
 	if err != nil {
-		return Request{}, err
+		return Request{}, a.failWithin(err, hurried) // where it has not ended, we are shutting down
 	}
 	rq, ok := pdu.(ul.AssociateRQ)
 	if !ok {
@@ -257,15 +266,15 @@ func (s *Server) establish(a *Association) (Request, error) {
 		Peer:           a.Peer,
 		Implementation: a.Implementation,
 		Contexts:       rq.Contexts,
+		Roles:          rq.User.Roles,
+		Window:         rq.User.AsyncWindow,
 	}
 	answer := s.decide(r, rq)
 	if rj := answer.Reject; rj != nil {
-		a.step(ul.EvtReject, *rj, ul.Abort{})
-		a.err = &RejectedError{*rj, rq.Calling, rq.Called}
-		a.close()
-		return r, a.err
+		a.step(ul.EvtReject, *rj, ul.Abort{}, func(ul.State) error { return &RejectedError{*rj, rq.Calling, rq.Called} })
+		return r, a.Err()
 	}
-	if err := a.step(ul.EvtAccept, s.accept(a, rq, answer), ul.Abort{}); err != nil {
+	if err := a.step(ul.EvtAccept, s.accept(a, rq, answer), ul.Abort{}, nil); err != nil {
 		s.end()
 		return r, a.fail(errors.Join(ErrLost, err))
 	}
@@ -291,10 +300,9 @@ func (s *Server) decide(r Request, rq ul.AssociateRQ) Answer {
 	return answer
 }
 
-// accept builds the A-ASSOCIATE-AC: contexts, our maximum length, one operation
-// at a time whatever window was proposed, and the roles of PS3.7 section
-// D.3.3.4: the requestor may be SCU of what is accepted, never SCP. A user
-// identity needs no answer where it is not asked for or not supported.
+// accept builds the A-ASSOCIATE-AC: contexts, our maximum length, and what was
+// agreed to of the window and of the roles. A user identity needs no answer where
+// it is not asked for or not supported.
 func (s *Server) accept(a *Association, rq ul.AssociateRQ, answer Answer) ul.AssociateAC {
 	ac := ul.AssociateAC{
 		ProtocolVersion:    1,
@@ -307,26 +315,42 @@ func (s *Server) accept(a *Association, rq ul.AssociateRQ, answer Answer) ul.Ass
 			ImplementationVersionName: ImplementationVersionName,
 		},
 	}
-	a.contexts = map[byte]Context{}
-	served := map[string]bool{}
+	a.places(1, 1)
+	if w := rq.User.AsyncWindow; w != nil {
+		ac.User.AsyncWindow = &ul.AsyncWindow{Invoked: agree(w.Invoked, answer.Window.Invoked), Performed: agree(w.Performed, answer.Window.Performed)}
+		a.places(ac.User.AsyncWindow.Performed, ac.User.AsyncWindow.Invoked)
+	}
+	answered := map[string]bool{}
 	for _, p := range rq.Contexts {
 		c := negotiate(p, answer)
-		if c.Result == ul.ContextAccepted {
-			a.contexts[p.ID] = Context{p.ID, p.AbstractSyntax, c.TransferSyntax}
-			served[p.AbstractSyntax] = true
-		}
 		ac.Contexts = append(ac.Contexts, c)
-	}
-	if rq.User.AsyncWindow != nil {
-		ac.User.AsyncWindow = &ul.AsyncWindow{Invoked: 1, Performed: 1}
-	}
-	for _, role := range rq.User.Roles {
-		if served[role.SOPClassUID] {
-			ac.User.Roles = append(ac.User.Roles, ul.RoleSelection{SOPClassUID: role.SOPClassUID, SCU: role.SCU})
+		if c.Result != ul.ContextAccepted {
+			continue
 		}
+		if !answered[p.AbstractSyntax] {
+			answered[p.AbstractSyntax] = true
+			ac.User.Roles = append(ac.User.Roles, answer.roles(p.AbstractSyntax, rq.User.Roles)...)
+		}
+		role := selected(rq.User.Roles, ac.User.Roles, p.AbstractSyntax)
+		a.contexts[p.ID] = Context{p.ID, p.AbstractSyntax, c.TransferSyntax, role.SCP, role.SCU}
 	}
 	a.maxSend = sendLength(rq.User.MaximumLength)
 	return ac
+}
+
+// roles answers the role selection that was proposed for a SOP class, if any:
+// PS3.7 section D.3.3.4.
+func (answer Answer) roles(class string, proposed []ul.RoleSelection) []ul.RoleSelection {
+	i := slices.IndexFunc(proposed, func(r ul.RoleSelection) bool { return r.SOPClassUID == class })
+	if i < 0 {
+		return nil
+	}
+	scu, scp := true, false
+	if answer.Role != nil {
+		scu, scp = answer.Role(class)
+	}
+	p := proposed[i]
+	return []ul.RoleSelection{{SOPClassUID: class, SCU: p.SCU && scu, SCP: p.SCP && scp}}
 }
 
 // negotiate answers one presentation context. A refused one repeats the first
@@ -364,35 +388,4 @@ func implementation(u ul.UserInformation) string {
 		return u.ImplementationVersionName
 	}
 	return u.ImplementationClassUID
-}
-
-// messages serves requests until the association ends. Its error is never nil.
-func (s *Server) messages(ctx context.Context, a *Association) error {
-	for {
-		m, err := a.Receive(ctx)
-		if err != nil {
-			return err
-		}
-		if err := s.handle(ctx, a, m); err != nil {
-			return a.fail(err)
-		}
-	}
-}
-
-func (s *Server) handle(ctx context.Context, a *Association, m *Message) error {
-	if h := s.Handlers[m.Command.Field]; h != nil {
-		return h(ctx, a, m)
-	}
-	switch {
-	case m.Command.Field == dimse.CCancelRQ:
-		return nil // it came too late: PS3.7 section 9.3.2.3
-	case m.Command.Field.Response():
-		return &AbortedError{Why: fmt.Sprintf("%v without a request of ours", m.Command.Field)}
-	}
-	if m.DataSet != nil {
-		if err := m.DataSet.Drain(); err != nil {
-			return err
-		}
-	}
-	return a.Respond(ctx, m, dimse.Status{Code: dimse.UnrecognizedOperation, Comment: m.Command.Field.String() + " is not served here"})
 }
