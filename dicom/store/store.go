@@ -24,6 +24,14 @@ type Request struct {
 	SOPInstanceUID    string // not to be trusted as a name for anything
 	TransferSyntaxUID string // of the presentation context: what the data set is encoded in
 	MessageID         uint16
+	Originator        Originator // of the C-MOVE that it is a sub-operation of, if it is one
+}
+
+// An Originator is the C-MOVE that causes a C-STORE: the AE that asked for it, and
+// the message ID of its request. The zero value is none.
+type Originator struct {
+	AETitle   string
+	MessageID uint16
 }
 
 // A Handler stores an object. The data set ends with io.EOF only where it is
@@ -75,6 +83,7 @@ func request(a *association.Association, m *association.Message) Request {
 		SOPInstanceUID:    m.Command.AffectedSOPInstanceUID,
 		TransferSyntaxUID: m.Context.TransferSyntax,
 		MessageID:         m.Command.MessageID,
+		Originator:        Originator{m.Command.MoveOriginatorAETitle, m.Command.MoveOriginatorMessageID},
 	}
 }
 
@@ -82,6 +91,7 @@ func request(a *association.Association, m *association.Message) Request {
 type Object struct {
 	SOPClassUID, SOPInstanceUID, TransferSyntaxUID string
 	DataSet                                        io.Reader // without Part 10 header, in that transfer syntax
+	Originator                                     Originator
 }
 
 // Send sends one object with its bytes unchanged (a deflated data set of odd
@@ -100,10 +110,11 @@ func Send(ctx context.Context, a *association.Association, o Object) (dimse.Stat
 		dataSet = &padded{r: dataSet}
 	}
 	rsp, err := a.Request(ctx, c.ID, dimse.Command{
-		Field:                  dimse.CStoreRQ,
-		MessageID:              a.NextMessageID(),
-		AffectedSOPClassUID:    o.SOPClassUID,
-		AffectedSOPInstanceUID: o.SOPInstanceUID,
+		Field:                   dimse.CStoreRQ,
+		AffectedSOPClassUID:     o.SOPClassUID,
+		AffectedSOPInstanceUID:  o.SOPInstanceUID,
+		MoveOriginatorAETitle:   o.Originator.AETitle,
+		MoveOriginatorMessageID: o.Originator.MessageID,
 	}, dataSet)
 	return rsp.Status, err
 }
