@@ -22,9 +22,11 @@ func (in *Intake) HL7(ctx context.Context, connection, peer, controlID string, f
 	e.Attrs = attrs
 	b := new(storage.Batch)
 	b.IfAbsent(key)
-	accept(b, e)
+	j := accept(b, e)
 	b.Put(key, answer)
-	if _, err = in.store.Commit(ctx, b); err == nil {
+	receipt, err := in.store.Commit(ctx, b)
+	if err == nil {
+		in.recent.remember(receipt.Entry(j), e)
 		return answer, nil
 	}
 	if !errors.Is(err, storage.ErrExists) {

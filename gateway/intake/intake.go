@@ -86,6 +86,8 @@ type Intake struct {
 	mu    sync.Mutex
 	links map[string]*link
 	clock map[string]time.Time // of the newest entry of a channel
+
+	recent recent
 }
 
 // New returns an Intake over a store.
@@ -117,7 +119,7 @@ func (in *Intake) entry(kind Kind, connection, peer string, body []byte) (Entry,
 	if err := in.store.Room(diskguard.Results); err != nil {
 		return Entry{}, err
 	}
-	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.Now().UTC(), Body: body}
+	e := Entry{Kind: kind, Fate: Received, Connection: connection, Peer: peer, At: in.Now().UTC().Round(0), Body: body}
 	e.Seal()
 	var err error
 	if e.ClockBack, err = in.Clock(Channel(connection), e.At); err != nil {

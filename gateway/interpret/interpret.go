@@ -253,19 +253,31 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 	}
 }
 
-// identifiers are where an HL7 message has what it is found by.
-var identifiers = []struct {
-	segment string
-	paths   []string
-	kind    intake.Identifier
-}{
-	{"PID", []string{"2.1", "3.1", "4.1"}, intake.Patient},
-	{"SPM", []string{"2.1.1", "2.2.1"}, intake.Specimen},
-	{"OBR", []string{"2.1", "3.1"}, intake.Order},
-	{"OBR", []string{"3.1"}, intake.Specimen}, // where analysers and many systems put it
-	{"OBR", []string{"18"}, intake.Accession},
-	{"ORC", []string{"2.1", "3.1"}, intake.Order},
-	{"IPC", []string{"1.1"}, intake.Accession},
+// An identifier is where an HL7 segment has what its message is found by.
+type identifier struct {
+	path string
+	kind intake.Identifier
+}
+
+// identifiers by segment.
+var identifiers = map[string][]identifier{
+	"PID": append([]identifier{{"2.1", intake.Patient}, {"3.1", intake.Patient}, {"4.1", intake.Patient}}, repeats("3[%d].1", intake.Patient)...),
+	"SPM": {{"2.1.1", intake.Specimen}, {"2.2.1", intake.Specimen}},
+	"OBR": {{"2.1", intake.Order}, {"3.1", intake.Order},
+		{"3.1", intake.Specimen}, // where analysers and many systems put it
+		{"18", intake.Accession}},
+	"ORC": {{"2.1", intake.Order}, {"3.1", intake.Order}},
+	"IPC": {{"1.1", intake.Accession}},
+}
+
+var identified = slices.Sorted(maps.Keys(identifiers))
+
+// repeats are the second and later repetitions of a field.
+func repeats(path string, kind intake.Identifier) (all []identifier) {
+	for i := 2; i <= maxRepeats; i++ {
+		all = append(all, identifier{fmt.Sprintf(path, i), kind})
+	}
+	return all
 }
 
 // maxIdentifiers is how many identifiers one message is found by; a message
@@ -278,17 +290,12 @@ const maxRepeats = 8
 // identify takes from a message what it is found by, and its time.
 func (o *outcome) identify(m *hl7.Message, zone *time.Location) {
 	o.deviceTime, _ = hl7.ParseTime(m.Get("MSH-7.1"), zone)
-	for _, x := range identifiers {
-		for _, s := range m.Segments(x.segment) {
+	for _, s := range m.Segments(identified...) {
+		for _, x := range identifiers[s.Name] {
 			if len(o.index) >= maxIdentifiers {
 				return
 			}
-			for _, p := range x.paths {
-				o.find(x.kind, s.Get(p))
-			}
-			for i := 2; x.kind == intake.Patient && i <= maxRepeats; i++ {
-				o.find(x.kind, s.Get(fmt.Sprintf("3[%d].1", i)))
-			}
+			o.find(x.kind, s.Get(x.path))
 		}
 	}
 }

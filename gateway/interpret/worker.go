@@ -185,12 +185,15 @@ func (w *Worker) load(item storage.QueueItem) (e intake.Entry, body []byte, err 
 	if len(item.About) == 0 {
 		return e, nil, errors.New("interpret: queue item without a journal entry")
 	}
-	raw, err := w.Store.Read(item.About[0])
-	if err != nil {
-		return e, nil, err
-	}
-	if e, err = intake.DecodeEntry(raw); err != nil {
-		return e, nil, err
+	var recent bool
+	if e, recent = w.Intake.Recent(item.About[0]); !recent {
+		raw, err := w.Store.Read(item.About[0])
+		if err != nil {
+			return e, nil, err
+		}
+		if e, err = intake.DecodeEntry(raw); err != nil {
+			return e, nil, err
+		}
 	}
 	if e.Kind == intake.KindDICOM {
 		return e, nil, nil
