@@ -495,7 +495,7 @@ func (c Condition) Wants(success bool) bool {
 // table 0155 counts as empty. An acknowledgement asks for no application
 // acknowledgement, and for an accept acknowledgement only by its own MSH-15.
 func AckMode(m *Message) (accept, application Condition) {
-	accept, application = condition(m.text(m.header(15))), condition(m.text(m.header(16)))
+	accept, application = ParseCondition(m.text(m.header(15))), ParseCondition(m.text(m.header(16)))
 	switch {
 	case m.IsAcknowledgement():
 		application = ""
@@ -505,7 +505,9 @@ func AckMode(m *Message) (accept, application Condition) {
 	return accept.orNever(), application.orNever()
 }
 
-func condition(s string) Condition {
+// ParseCondition reads a value of table 0155, in any case and with blanks around it;
+// what is none is "".
+func ParseCondition(s string) Condition {
 	switch c := Condition(strings.ToUpper(strings.TrimSpace(s))); c {
 	case Never, Always, OnError, OnSuccess:
 		return c

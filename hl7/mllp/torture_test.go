@@ -488,7 +488,7 @@ func TestPythonHL7Sends(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, want := range []string{"MSA|AA|1\r", "MSA|AA|2\r", "MSA|AR|3\r"} {
+	for _, want := range []string{"MSA|AA|1\r", "MSA|AA|2\r", "MSA|AR|3|MSH-9.1 Unsupported message type\r"} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("no %q in what it received: %q", want, out)
 		}
