@@ -85,9 +85,10 @@ type Context struct {
 // An Association is an established association. Several goroutines may use it:
 // messages are sent one after the other.
 type Association struct {
-	Calling, Called string         // AE titles
-	Peer            netip.AddrPort // zero where the connection has none
-	Implementation  string         // the peer's implementation version name, or its class UID
+	Calling, Called string             // AE titles
+	Peer            netip.AddrPort     // zero where the connection has none
+	Implementation  string             // the peer's implementation version name, or its class UID
+	User            ul.UserInformation // what the peer sent, but for a user's identity
 
 	conn      net.Conn
 	requestor bool

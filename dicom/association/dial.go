@@ -23,6 +23,13 @@ type Proposal struct {
 	Roles []ul.RoleSelection
 	// Window is proposed where it is not zero. Not every peer bears the question.
 	Window Window
+	// Extended and CommonExtended negotiation; the peer's answer is in
+	// Association.User.
+	Extended       []ul.Extended
+	CommonExtended []ul.CommonExtended
+	// Identity is that of a user. Where a positive response is wanted, a peer that
+	// knows user identities answers in Association.User.IdentityResponse, or rejects.
+	Identity *ul.UserIdentity
 	// Handlers serve what the peer asks of us, as those of Server do: the
 	// sub-operations of a C-GET, an N-EVENT-REPORT. Their context ends with the
 	// association.
@@ -96,6 +103,9 @@ func (p Proposal) request(maxPDU uint32) ul.AssociateRQ {
 			ImplementationClassUID:    ImplementationClassUID,
 			ImplementationVersionName: ImplementationVersionName,
 			Roles:                     p.Roles,
+			Extended:                  p.Extended,
+			CommonExtended:            p.CommonExtended,
+			Identity:                  p.Identity,
 		},
 	}
 	if p.Window != (Window{}) {
@@ -108,6 +118,9 @@ func (p Proposal) request(maxPDU uint32) ul.AssociateRQ {
 func check(rq ul.AssociateRQ) error {
 	if n := len(rq.Contexts); n == 0 || n > ul.MaxPresentationContexts {
 		return fmt.Errorf("dicom/association: %d presentation contexts where 1 to %d can be proposed", n, ul.MaxPresentationContexts)
+	}
+	if !rq.User.Fits() {
+		return errors.New("dicom/association: the user information is longer than 65535 bytes")
 	}
 	for _, title := range []string{rq.Calling, rq.Called} {
 		if title == "" || len(title) > 16 {
@@ -154,6 +167,7 @@ func (a *Association) request(rq ul.AssociateRQ) error {
 func (a *Association) accepted(rq ul.AssociateRQ, ac ul.AssociateAC) {
 	a.maxSend = sendLength(ac.User.MaximumLength)
 	a.Implementation = implementation(ac.User)
+	a.User = ac.User
 	a.places(1, 1)
 	if mine, theirs := rq.User.AsyncWindow, ac.User.AsyncWindow; mine != nil && theirs != nil {
 		a.places(agree(theirs.Invoked, int(mine.Invoked)), agree(theirs.Performed, int(mine.Performed)))

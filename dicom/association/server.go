@@ -2,6 +2,7 @@ package association
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,10 @@ type Request struct {
 	Contexts        []ul.ProposedContext
 	Roles           []ul.RoleSelection // proposed
 	Window          *ul.AsyncWindow    // proposed; nil: 1,1
+	Extended        []ul.Extended
+	CommonExtended  []ul.CommonExtended
+	Identity        *ul.UserIdentity     // of the user; nil: not given
+	TLS             *tls.ConnectionState // nil: in the clear
 }
 
 // An Answer is what becomes of a Request: a rejection, or the presentation
@@ -45,6 +50,13 @@ type Answer struct {
 	// at once up to that number, so that one, the zero value, is for handlers that
 	// bear no other beside them.
 	Window Window
+
+	// Extended answers the SOP class extended negotiation that was proposed.
+	Extended []ul.Extended
+	// IdentityResponse, if it is not nil, says that the user's identity is believed,
+	// where the peer wants to hear of it: empty, or up to 32 KiB for a Kerberos
+	// ticket or a SAML assertion. Who is not believed is rejected.
+	IdentityResponse []byte
 }
 
 // A Handler serves one message and answers it, in a goroutine of its own. It reads
@@ -268,7 +280,13 @@ func (s *Server) establish(a *Association) (Request, error) {
 		Contexts:       rq.Contexts,
 		Roles:          rq.User.Roles,
 		Window:         rq.User.AsyncWindow,
+		Extended:       rq.User.Extended,
+		CommonExtended: rq.User.CommonExtended,
+		Identity:       rq.User.Identity,
+		TLS:            tlsState(a.conn),
 	}
+	a.User = rq.User
+	a.User.Identity = nil // a secret; it was for Accept
 	answer := s.decide(r, rq)
 	if rj := answer.Reject; rj != nil {
 		a.step(ul.EvtReject, *rj, ul.Abort{}, func(ul.State) error { return &RejectedError{*rj, rq.Calling, rq.Called} })
@@ -301,8 +319,7 @@ func (s *Server) decide(r Request, rq ul.AssociateRQ) Answer {
 }
 
 // accept builds the A-ASSOCIATE-AC: contexts, our maximum length, and what was
-// agreed to of the window and of the roles. A user identity needs no answer where
-// it is not asked for or not supported.
+// agreed to of the window and of the roles.
 func (s *Server) accept(a *Association, rq ul.AssociateRQ, answer Answer) ul.AssociateAC {
 	ac := ul.AssociateAC{
 		ProtocolVersion:    1,
@@ -313,7 +330,11 @@ func (s *Server) accept(a *Association, rq ul.AssociateRQ, answer Answer) ul.Ass
 			MaximumLength:             s.maxPDU(),
 			ImplementationClassUID:    ImplementationClassUID,
 			ImplementationVersionName: ImplementationVersionName,
+			Extended:                  answer.Extended,
 		},
+	}
+	if id := rq.User.Identity; id != nil && id.PositiveResponse {
+		ac.User.IdentityResponse = answer.IdentityResponse
 	}
 	a.places(1, 1)
 	if w := rq.User.AsyncWindow; w != nil {
@@ -371,6 +392,14 @@ func negotiate(p ul.ProposedContext, answer Answer) ul.AnsweredContext {
 		c.Result, c.TransferSyntax = ul.ContextAccepted, p.TransferSyntaxes[i]
 	}
 	return c
+}
+
+func tlsState(c net.Conn) *tls.ConnectionState {
+	if t, ok := c.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		return &state
+	}
+	return nil
 }
 
 // sendLength is how long the variable field of a P-DATA-TF to a peer may be that

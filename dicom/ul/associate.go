@@ -10,6 +10,12 @@ import (
 // have: the odd numbers from 1 to 255, PS3.8 section 9.3.2.2.
 const MaxPresentationContexts = 128
 
+// What no peer needs more of: an empty item takes more memory than it has bytes.
+const (
+	maxTransferSyntaxes = 256 // of a presentation context
+	maxNegotiations     = 1024
+)
+
 // associateFixedLength is what an A-ASSOCIATE-RQ or -AC has before its items.
 const associateFixedLength = 68
 
@@ -26,6 +32,10 @@ const (
 	itemAsyncWindow           = 0x53
 	itemRoleSelection         = 0x54
 	itemImplementationVersion = 0x55
+	itemExtended              = 0x56
+	itemCommonExtended        = 0x57
+	itemUserIdentityRQ        = 0x58
+	itemUserIdentityAC        = 0x59
 )
 
 // A ProposedContext is a presentation context of an A-ASSOCIATE-RQ.
@@ -81,13 +91,17 @@ type RoleSelection struct {
 }
 
 // UserInformation is the user information item, PS3.8 annex D and PS3.7 annex
-// D.3.3. SOP class extended negotiation and user identity are read over.
+// D.3.3. What is not known is read over.
 type UserInformation struct {
 	MaximumLength             uint32 // of P-DATA-TF PDUs received; 0: no limit
 	ImplementationClassUID    string
 	ImplementationVersionName string       // up to 16 characters
 	AsyncWindow               *AsyncWindow // nil: 1,1
 	Roles                     []RoleSelection
+	Extended                  []Extended
+	CommonExtended            []CommonExtended
+	Identity                  *UserIdentity // of an A-ASSOCIATE-RQ
+	IdentityResponse          []byte        // of an A-ASSOCIATE-AC; nil: none, empty: the identity is believed
 }
 
 // AssociateRQ is the A-ASSOCIATE-RQ PDU, PS3.8 table 9-11.
@@ -131,7 +145,7 @@ func ParseAssociateRQ(b []byte) (AssociateRQ, error) {
 				r.fail("number of presentation contexts", len(p.Contexts))
 			}
 		case itemUserInformation:
-			p.User = r.userInformation(value)
+			p.User = r.userInformation(value, p.User)
 		}
 	}
 	if r.err == nil && len(p.Contexts) == 0 {
@@ -156,7 +170,7 @@ func ParseAssociateAC(b []byte) (AssociateAC, error) {
 				r.fail("number of presentation contexts", len(p.Contexts))
 			}
 		case itemUserInformation:
-			p.User = r.userInformation(value)
+			p.User = r.userInformation(value, p.User)
 		}
 	}
 	return p, r.err
@@ -185,6 +199,7 @@ func (r *reader) proposedContext(b []byte) ProposedContext {
 			c.AbstractSyntax = uidText(value)
 		case itemTransferSyntax:
 			c.TransferSyntaxes = append(c.TransferSyntaxes, uidText(value))
+			in.atMost(maxTransferSyntaxes, len(c.TransferSyntaxes), "number of transfer syntaxes")
 		}
 	}
 	r.err = in.err
@@ -206,9 +221,9 @@ func (r *reader) answeredContext(b []byte) AnsweredContext {
 	return c
 }
 
-func (r *reader) userInformation(b []byte) UserInformation {
+// userInformation adds what is in an item to what was in those before it.
+func (r *reader) userInformation(b []byte, u UserInformation) UserInformation {
 	in := &reader{pdu: r.pdu, b: b, err: r.err}
-	var u UserInformation
 	for len(in.b) > 0 {
 		kind, value := in.item()
 		sub := &reader{pdu: r.pdu, b: value, err: in.err}
@@ -220,14 +235,23 @@ func (r *reader) userInformation(b []byte) UserInformation {
 		case itemAsyncWindow:
 			u.AsyncWindow = &AsyncWindow{sub.uint16("operations invoked"), sub.uint16("operations performed")}
 		case itemRoleSelection:
-			n := sub.uint16("UID length of a role selection")
-			role := RoleSelection{SOPClassUID: uidText(sub.take(int(n), "UID length of a role selection"))}
+			role := RoleSelection{SOPClassUID: uidText(sub.field("UID of a role selection"))}
 			role.SCU = sub.byte("SCU role") == 1
 			role.SCP = sub.byte("SCP role") == 1
 			u.Roles = append(u.Roles, role)
 		case itemImplementationVersion:
 			u.ImplementationVersionName = strings.TrimSpace(string(value))
+		case itemExtended:
+			u.Extended = append(u.Extended, sub.extended())
+		case itemCommonExtended:
+			u.CommonExtended = append(u.CommonExtended, sub.commonExtended())
+		case itemUserIdentityRQ:
+			identity := sub.userIdentity()
+			u.Identity = &identity
+		case itemUserIdentityAC:
+			u.IdentityResponse = append([]byte{}, sub.field("server response to a user identity")...)
 		}
+		sub.atMost(maxNegotiations, len(u.Roles)+len(u.Extended)+len(u.CommonExtended), "number of negotiation items")
 		in.err = sub.err
 	}
 	r.err = in.err
@@ -270,6 +294,10 @@ func appendAssociateFixed(b []byte, version uint16, called, calling, application
 }
 
 func (u UserInformation) append(b []byte) []byte {
+	return appendItem(b, itemUserInformation, u.items())
+}
+
+func (u UserInformation) items() []byte {
 	body := appendItem(nil, itemMaximumLength, binary.BigEndian.AppendUint32(nil, u.MaximumLength))
 	body = appendItem(body, itemImplementationClass, []byte(u.ImplementationClassUID))
 	if w := u.AsyncWindow; w != nil {
@@ -277,14 +305,42 @@ func (u UserInformation) append(b []byte) []byte {
 		body = appendItem(body, itemAsyncWindow, binary.BigEndian.AppendUint16(v, w.Performed))
 	}
 	for _, role := range u.Roles {
-		v := binary.BigEndian.AppendUint16(nil, uint16(len(role.SOPClassUID)))
-		v = append(v, role.SOPClassUID...)
+		v := appendField(nil, []byte(role.SOPClassUID))
 		body = appendItem(body, itemRoleSelection, append(v, flag(role.SCU), flag(role.SCP)))
 	}
 	if u.ImplementationVersionName != "" {
 		body = appendItem(body, itemImplementationVersion, []byte(u.ImplementationVersionName))
 	}
-	return appendItem(b, itemUserInformation, body)
+	for _, e := range u.Extended {
+		body = appendItem(body, itemExtended, append(appendField(nil, []byte(e.SOPClassUID)), e.Information...))
+	}
+	for _, c := range u.CommonExtended {
+		body = appendItem(body, itemCommonExtended, c.append(nil))
+	}
+	if u.Identity != nil {
+		body = appendItem(body, itemUserIdentityRQ, u.Identity.append(nil))
+	}
+	if u.IdentityResponse != nil {
+		body = appendItem(body, itemUserIdentityAC, appendField(nil, u.IdentityResponse))
+	}
+	return body
+}
+
+// maxItem is the longest value of an item.
+const maxItem = 0xFFFF
+
+// Fits reports whether the item, and each that it is made of, can hold what it is
+// to hold.
+func (u UserInformation) Fits() bool {
+	for _, c := range u.CommonExtended {
+		if len(c.append(nil)) > maxItem {
+			return false
+		}
+	}
+	if u.Identity != nil && len(u.Identity.Primary)+len(u.Identity.Secondary)+6 > maxItem {
+		return false
+	}
+	return len(u.items()) <= maxItem
 }
 
 func flag(on bool) byte {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +81,49 @@ var pdus = []struct {
 		52 00 0003 312e36
 		53 00 0004 0000 0001
 		54 00 0007 0003 312e33 01 01`},
+	{"A-ASSOCIATE-RQ with extended negotiation and user identity", AssociateRQ{
+		ProtocolVersion: 1, Called: "A", Calling: "B",
+		ApplicationContext: "1.2",
+		Contexts:           []ProposedContext{{1, "1.3", []string{"1.4"}}},
+		User: UserInformation{
+			MaximumLength: 1, ImplementationClassUID: "1.6",
+			Extended:       []Extended{{"1.3", []byte{1, 0, 1}}},
+			CommonExtended: []CommonExtended{{"1.3", "1.7", []string{"1.8", "1.99"}}},
+			Identity:       &UserIdentity{IdentityPasscode, true, []byte("an"), []byte("x")},
+		},
+	}, `
+		01 00 000000a8
+		0001 0000
+		41202020202020202020202020202020
+		42202020202020202020202020202020
+		0000000000000000000000000000000000000000000000000000000000000000
+		10 00 0003 312e32
+		20 00 0012 01 00 00 00
+		30 00 0003 312e33
+		40 00 0003 312e34
+		50 00 0043
+		51 00 0004 00000001
+		52 00 0003 312e36
+		56 00 0008 0003 312e33 010001          # SOP class extended negotiation
+		57 00 0017 0003 312e33 0003 312e37 000b 0003 312e38 0004 312e3939
+		58 00 0009 02 01 0002 616e 0001 78     # username and passcode, response wanted`},
+	{"A-ASSOCIATE-AC with a user identity that is believed", AssociateAC{
+		ProtocolVersion: 1, Called: "A", Calling: "B",
+		ApplicationContext: "1.2",
+		Contexts:           []AnsweredContext{{1, ContextAccepted, "1.4"}},
+		User:               UserInformation{MaximumLength: 1, ImplementationClassUID: "1.6", IdentityResponse: []byte{}},
+	}, `
+		02 00 00000073
+		0001 0000
+		41202020202020202020202020202020
+		42202020202020202020202020202020
+		0000000000000000000000000000000000000000000000000000000000000000
+		10 00 0003 312e32
+		21 00 000b 01 00 00 00 40 00 0003 312e34
+		50 00 0015
+		51 00 0004 00000001
+		52 00 0003 312e36
+		59 00 0002 0000`},
 	{"A-ASSOCIATE-AC", AssociateAC{
 		ProtocolVersion: 1, Called: "A", Calling: "B",
 		ApplicationContext: "1.2",
@@ -201,6 +246,10 @@ func manyContexts(n int, step byte) AssociateRQ {
 func TestAssociateRQLimits(t *testing.T) {
 	tenThousand := manyContexts(1, 2)
 	tenThousand.Contexts[0].TransferSyntaxes = make([]string, 10000)
+	most := manyContexts(1, 2)
+	most.Contexts[0].TransferSyntaxes = make([]string, maxTransferSyntaxes)
+	roles := manyContexts(1, 2)
+	roles.User.Roles = make([]RoleSelection, maxNegotiations+1)
 	inner := pdus[1].value.Append(nil)
 	inner[HeaderLength+associateFixedLength+7+3]++ // presentation context longer than its items
 	role := pdus[1].value.Append(nil)
@@ -217,11 +266,42 @@ func TestAssociateRQLimits(t *testing.T) {
 		{"even context, as old modalities send", manyContexts(2, 1).Append(nil), true},
 		{"item length past the PDU", inner, false},
 		{"role selection past its item", role, false},
-		{"10,000 transfer syntaxes", tenThousand.Append(nil), true},
+		{"256 transfer syntaxes", most.Append(nil), true},
+		{"10,000 transfer syntaxes", tenThousand.Append(nil), false},
+		{"1,025 role selections", roles.Append(nil), false},
 	} {
 		if _, err := parseWhole(c.pdu); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// A user identity is a secret: no log may show it.
+func TestIdentityHasNoWordsButItsType(t *testing.T) {
+	u := UserIdentity{IdentityPasscode, true, []byte("secret"), []byte("secret")}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		if s := fmt.Sprintf(format, &u); s != "username and passcode" {
+			t.Errorf("%s: %s", format, s)
+		}
+		if s := fmt.Sprintf(format, u); s != "username and passcode" {
+			t.Errorf("%s: %s", format, s)
+		}
+	}
+}
+
+func TestUserInformationThatDoesNotFit(t *testing.T) {
+	long := make([]byte, 65530)
+	for name, u := range map[string]UserInformation{
+		"token":   {Identity: &UserIdentity{Type: IdentityJWT, Primary: long}},
+		"many":    {Extended: []Extended{{"1.2", long[:40000]}, {"1.3", long[:40000]}}},
+		"related": {CommonExtended: []CommonExtended{{"1.2", "1.3", slices.Repeat([]string{string(long[:64])}, 1000)}}},
+	} {
+		if u.Fits() {
+			t.Error(name)
+		}
+	}
+	if !(UserInformation{}).Fits() {
+		t.Error("an empty one does not fit")
 	}
 }
 

@@ -132,6 +132,12 @@ func (r *reader) fail(field string, got any) {
 	r.b = nil
 }
 
+func (r *reader) atMost(limit, n int, field string) {
+	if n > limit {
+		r.fail(field, n)
+	}
+}
+
 func (r *reader) take(n int, field string) []byte {
 	if n > len(r.b) {
 		r.fail(field, fmt.Sprintf("%d bytes long where %d are left", n, len(r.b)))
