@@ -160,7 +160,7 @@ func TestSmallDiskWithThePACSDown(t *testing.T) {
 	h.goRun(func(ctx context.Context) { l.Run(ctx, h.ports["lis"], nil) })
 	xn := analyser.New(analyser.Options{
 		Name: "xn-1", Model: analyser.Models["sysmex-xn-l"], Seed: seed, Start: start, Number: 1, To: []string{"lis"}, Every: 40 * time.Millisecond,
-		Timing: analyser.Timing{Reply: 3 * time.Second, Busy: 300 * time.Millisecond, Contention: 50 * time.Millisecond, Redial: 30 * time.Millisecond}, Truth: h.truth, Log: quiet,
+		Timing: analyser.Timing{Reply: 30 * time.Second, Busy: 300 * time.Millisecond, Contention: 50 * time.Millisecond, Redial: 30 * time.Millisecond}, Truth: h.truth, Log: quiet,
 	})
 	h.goRun(func(ctx context.Context) {
 		xn.Run(ctx, func(ctx context.Context) (wire.Line, error) {

@@ -260,10 +260,10 @@ func (h *hospital) killedAt(point string, n int) {
 		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
 			h.t.Fatalf("%s: the gateway ended by itself: %v", point, err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		c.Process.Kill()
 		<-ended
-		h.t.Errorf("%s: not reached %d times in a minute", point, n)
+		h.t.Errorf("%s: not reached %d times in three minutes", point, n)
 		return
 	}
 	if b, err := os.ReadFile(h.mark()); err != nil || string(b) != point {

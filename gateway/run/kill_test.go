@@ -144,8 +144,8 @@ func newHospital(t *testing.T) *hospital {
 	}
 	b.WriteString("[[modality]]\nname = \"ct-1\"\nae_title = \"CT1\"\naddress = \"127.0.0.1\"\nto = [\"pacs\"]\n")
 	b.WriteString("[[modality]]\nname = \"mr-1\"\nae_title = \"MR1\"\naddress = \"127.0.0.1\"\nto = [\"pacs\"]\n")
-	fmt.Fprintf(&b, "[[destination]]\nname = \"lis\"\nkind = \"hl7\"\naddress = %q\nanswer_timeout = \"3s\"\n", h.ports["lis"])
-	fmt.Fprintf(&b, "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = %q\ncalled_ae_title = \"PACS\"\nanswer_timeout = \"3s\"\n", h.ports["pacs"])
+	fmt.Fprintf(&b, "[[destination]]\nname = \"lis\"\nkind = \"hl7\"\naddress = %q\nanswer_timeout = \"10s\"\n", h.ports["lis"])
+	fmt.Fprintf(&b, "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = %q\ncalled_ae_title = \"PACS\"\nanswer_timeout = \"10s\"\n", h.ports["pacs"])
 	if err := os.WriteFile(h.file, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,9 @@ func (h *hospital) startOthers(seed uint64) *pacs.PACS {
 	p := pacs.New(pacs.Options{Name: "pacs", AETitle: "PACS", Received: h.truth.Arrive, Log: quiet})
 	h.goRun(func(ctx context.Context) { p.Run(ctx, h.ports["pacs"], nil) })
 	start := time.Now().In(time.FixedZone("", 7*3600))
-	timing := analyser.Timing{Reply: 3 * time.Second, Busy: 300 * time.Millisecond, Contention: 50 * time.Millisecond, Redial: 30 * time.Millisecond}
+	// An analyser that waits for less than a busy machine needs takes a late ACK for
+	// the next one: it has no number.
+	timing := analyser.Timing{Reply: 30 * time.Second, Busy: 300 * time.Millisecond, Contention: 50 * time.Millisecond, Redial: 30 * time.Millisecond}
 	for i, name := range []string{"xn-1", "e411-1", "erba-1", "bc-1"} {
 		model := []string{"sysmex-xn-l", "roche-cobas-e411", "erba-xl", "mindray-bc-5380"}[i]
 		a := analyser.New(analyser.Options{
