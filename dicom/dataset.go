@@ -26,8 +26,8 @@ type origin struct {
 	limits   Limits
 	syntax   string
 	enc      encoding // that was found
-	rest     []byte // what could not be read
-	deflated []byte // the whole, as it came
+	rest     []byte   // what could not be read
+	deflated []byte   // the whole, as it came
 }
 
 // An element is one data element. Its bytes are in the encoding that the flags

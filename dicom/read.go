@@ -161,13 +161,13 @@ func (d *Dataset) add(s span, raw []byte) {
 	switch {
 	case s.sent == 0:
 		e.flags |= noVR
-		e.understand(implicitVR(s.tag))
+		e.understand(d.vrOf(s.tag))
 	case s.sent == UN && s.length == undefinedLength:
 		e.flags |= sentUN
 		e.vr = SQ
-	case s.sent == UN && s.length < 0xFFFF && !s.tag.Private():
+	case s.sent == UN && s.length < 0xFFFF:
 		e.flags |= sentUN
-		e.understand(implicitVR(s.tag))
+		e.understand(d.vrOf(s.tag))
 	case s.sent == UN:
 		e.flags |= sentUN
 	}
@@ -178,6 +178,28 @@ func (d *Dataset) add(s span, raw []byte) {
 		d.unsorted = true
 	}
 	d.elements = append(d.elements, e)
+}
+
+// vrOf returns the VR that the dictionary has, for a private element by what its
+// creator calls itself.
+func (d *Dataset) vrOf(t tag.Tag) VR {
+	vr := implicitVR(t)
+	if vr != UN || !t.Private() {
+		return vr
+	}
+	if e, ok := tag.LookupPrivate(d.creator(t), t); ok {
+		vr, _ = ParseVR(e.VR)
+	}
+	return vr
+}
+
+// creator returns the Private Creator of a private element, "" where there is none.
+func (d *Dataset) creator(t tag.Tag) string {
+	c, ok := t.Creator()
+	if !ok {
+		return ""
+	}
+	return d.Text(c)
 }
 
 // understand gives an element without a VR the one that the dictionary has.

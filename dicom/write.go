@@ -165,6 +165,10 @@ func (d *Dataset) appendSequence(b []byte, i int, enc encoding) ([]byte, error) 
 	e := d.element(i)
 	items := e.Items()
 	if items == nil && e.Len() > 0 {
+		if el := &d.elements[i]; el.flags&(noVR|sentUN) != 0 && el.flags&bigEndian == 0 && !enc.implicit {
+			// No sequence, whatever the dictionary says: PS3.5 section 6.2.2.
+			return append(appendHead(b, enc, e.Tag, UN, uint32(e.Len())), el.value()...), nil
+		}
 		return nil, fmt.Errorf("dicom: %v is a sequence that cannot be read", e.Tag)
 	}
 	if d.depth() > d.limits().Depth {

@@ -1,11 +1,14 @@
 // Package tag names data elements: the tags of PS3.6 with VR, VM, keyword and
-// name, the command elements of PS3.7 among them. Tags of a private group have
-// no row.
+// name, the command elements of PS3.7 among them, and what is known of the private
+// elements of some four hundred creators.
 package tag
 
 import (
 	"fmt"
 	"sort"
+	"strconv"
+	"strings"
+	"sync"
 )
 
 // A Tag is a data element tag: group number in the upper, element number in the
@@ -55,6 +58,77 @@ func Lookup(t Tag) (Entry, bool) {
 		}
 	}
 	return Entry{}, false
+}
+
+// ByKeyword returns the tag of a keyword such as "PatientID", of a repeating group
+// the first.
+func ByKeyword(keyword string) (Tag, bool) {
+	t, ok := keywords()[keyword]
+	return t, ok
+}
+
+var keywords = sync.OnceValue(func() map[string]Tag {
+	m := make(map[string]Tag, len(registry)+len(repeating))
+	for _, r := range repeating {
+		m[r.entry.Keyword] = r.entry.Tag
+	}
+	for _, e := range registry {
+		m[e.Keyword] = e.Tag
+	}
+	delete(m, "")
+	return m
+})
+
+// Parse reads "(0010,0020)", "0010,0020", "00100020" or a keyword.
+func Parse(s string) (Tag, error) {
+	if t, ok := ByKeyword(s); ok {
+		return t, nil
+	}
+	digits := s
+	if inner, ok := strings.CutPrefix(s, "("); ok {
+		if digits, ok = strings.CutSuffix(inner, ")"); !ok {
+			return 0, fmt.Errorf("dicom/tag: %q is no tag and no keyword", s)
+		}
+	}
+	if len(digits) == 9 && digits[4] == ',' {
+		digits = digits[:4] + digits[5:]
+	}
+	n, err := strconv.ParseUint(digits, 16, 32)
+	if err != nil || len(digits) != 8 {
+		return 0, fmt.Errorf("dicom/tag: %q is no tag and no keyword", s)
+	}
+	return Tag(n), nil
+}
+
+// Creator returns the tag of the Private Creator that a private element belongs to,
+// PS3.5 section 7.8.1; false for one that belongs to none.
+func (t Tag) Creator() (Tag, bool) {
+	block := t & 0xFFFF >> 8
+	return t&^0xFFFF | block, t.Private() && block >= 0x10
+}
+
+// A privateRow is what is known of a private element.
+type privateRow struct {
+	creator  string
+	tag      Tag // without its block
+	vr, name string
+}
+
+// LookupPrivate returns what is known of the private element of a creator. The
+// entry has neither VM nor keyword, and may have no name.
+func LookupPrivate(creator string, t Tag) (Entry, bool) {
+	if _, ok := t.Creator(); !ok || creator == "" {
+		return Entry{}, false
+	}
+	want := t &^ 0xFF00
+	i := sort.Search(len(private), func(i int) bool {
+		r := &private[i]
+		return r.creator > creator || r.creator == creator && r.tag >= want
+	})
+	if i == len(private) || private[i].creator != creator || private[i].tag != want {
+		return Entry{}, false
+	}
+	return Entry{Tag: t, VR: private[i].vr, Name: private[i].name}, true
 }
 
 // Delimitations, PS3.5 section 7.5, by shorter names.
