@@ -630,14 +630,8 @@ func (e *NotAcceptedError) Error() string {
 	return fmt.Sprintf("dicom/association: no presentation context for SOP class %s with transfer syntax %s: %s", e.AbstractSyntax, e.TransferSyntax, why)
 }
 
-// NextMessageID returns a message ID for a request on this association; no
-// request that is outstanding has it.
-func (a *Association) NextMessageID() uint16 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.nextMessageID()
-}
-
+// nextMessageID returns a message ID that no request of ours without its response
+// has. a.mu is held.
 func (a *Association) nextMessageID() uint16 {
 	for {
 		a.lastID++

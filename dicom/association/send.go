@@ -270,9 +270,15 @@ func (a *Association) Respond(ctx context.Context, m *Message, s dimse.Status) e
 }
 
 // RespondWith answers a request: the command field and the message ID are the
-// request's, and so are the SOP class and instance where rsp names none. Of an
-// operation with several responses, all but the last have a pending status.
+// request's, and so are the SOP class and instance where rsp names none. What is
+// left of the request's data set is read over first. Of an operation with several
+// responses, all but the last have a pending status.
 func (a *Association) RespondWith(ctx context.Context, m *Message, rsp dimse.Command, dataSet io.Reader) error {
+	if m.DataSet != nil {
+		if err := m.DataSet.Drain(); err != nil {
+			return err
+		}
+	}
 	rsp.Field = m.Command.Field.ResponseTo()
 	rsp.MessageIDBeingRespondedTo = m.Command.MessageID
 	fill := func(to *string, from ...string) {
@@ -290,14 +296,9 @@ func (a *Association) RespondWith(ctx context.Context, m *Message, rsp dimse.Com
 	return a.send(ctx, m.Context.ID, rsp, dataSet)
 }
 
-// refuse answers a request with a status, its data set read over.
+// refuse answers a request with a status.
 func refuse(s dimse.Status) Handler {
 	return func(ctx context.Context, a *Association, m *Message) error {
-		if m.DataSet != nil {
-			if err := m.DataSet.Drain(); err != nil {
-				return err
-			}
-		}
 		return a.Respond(ctx, m, s)
 	}
 }

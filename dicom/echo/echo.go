@@ -15,11 +15,6 @@ import (
 // Handle answers a C-ECHO-RQ with success: it is a handler of
 // association.Server for dimse.CEchoRQ.
 func Handle(ctx context.Context, a *association.Association, m *association.Message) error {
-	if m.DataSet != nil {
-		if err := m.DataSet.Drain(); err != nil {
-			return err
-		}
-	}
 	return a.Respond(ctx, m, dimse.Status{})
 }
 
@@ -44,7 +39,6 @@ func Send(ctx context.Context, a *association.Association) error {
 	}
 	rsp, err := a.Request(ctx, c.ID, dimse.Command{
 		Field:               dimse.CEchoRQ,
-		MessageID:           a.NextMessageID(),
 		AffectedSOPClassUID: uid.Verification,
 	}, nil)
 	if err != nil {
