@@ -27,6 +27,7 @@ type origin struct {
 	syntax   string
 	enc      encoding // that was found
 	rest     []byte   // what could not be read
+	tail     *far     // the same, in the file
 	deflated []byte   // the whole, as it came
 }
 

@@ -80,7 +80,7 @@ func parseFile(b []byte, l Limits) (*File, error) {
 		copy(f.Preamble[:], b)
 		b = b[132:]
 	} else if !plausible(b) {
-		return nil, fmt.Errorf("dicom: no DICM prefix, and no data element that is known: %w", ErrNotDICOM)
+		return nil, notDICOM(nil)
 	}
 	n := metaLength(b)
 	meta, _, err := index(b[:n:n], encoding{}, l)

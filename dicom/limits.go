@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"nhip/dicom/tag"
 )
@@ -11,8 +12,8 @@ import (
 // Limits bound what is read. A field that is zero has its default.
 type Limits struct {
 	Depth   int   // nested sequences; default 64
-	Element int64 // bytes of one value; default: what Total allows
-	Total   int64 // bytes of a data set, inflated; default 1 GiB
+	Element int64 // bytes of one value; default: no limit of its own
+	Total   int64 // bytes of a data set that are held, inflated; default 1 GiB
 	Inflate int   // times that a deflated data set may grow, beyond its first MiB; default 32
 	Held    int64 // OpenFile leaves longer values in the file; default 64 KiB
 }
@@ -20,7 +21,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	l.Depth = or(l.Depth, MaxDepth)
 	l.Total = or(l.Total, 1<<30)
-	l.Element = or(l.Element, l.Total)
+	l.Element = or(l.Element, math.MaxInt64)
 	l.Inflate = or(l.Inflate, 32)
 	l.Held = or(l.Held, 64<<10)
 	return l

@@ -87,6 +87,7 @@ type scanner struct {
 	pending int64 // bytes of a value that nobody has read yet
 	fresh   bool  // the next element is the first of the data set or of an item
 	around  int   // sequences that are open around the data set
+	last    tag.Tag
 }
 
 func newScanner(src *source, enc encoding, l Limits) *scanner {
@@ -107,7 +108,7 @@ func (s *scanner) next() (head, error) {
 		n := s.pending
 		s.pending = 0
 		if !s.src.skip(n) {
-			return head{}, s.fail(0, errCut, "the data set ends inside a value of %d bytes", n)
+			return head{}, s.fail(s.last, errCut, "ends inside its value")
 		}
 	}
 	if n := len(s.frames); n > 0 && s.frames[n-1].end != undefined && s.src.at() >= s.frames[n-1].end {
@@ -154,6 +155,7 @@ func (s *scanner) atEnd(left int) error {
 func (s *scanner) head(t tag.Tag, b []byte) (head, error) {
 	order := s.enc.order()
 	h := head{kind: ElementNode, tag: t, size: 8, length: order.Uint32(b[4:])}
+	s.last = t
 	if s.enc.implicit || !letters(b[4:6]) {
 		return h, nil
 	}

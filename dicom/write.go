@@ -75,11 +75,16 @@ func (d *Dataset) write(w io.Writer, transferSyntaxUID string) error {
 			return err
 		}
 	}
-	if d.read != nil && len(d.read.rest) > 0 {
+	if d.read != nil && (len(d.read.rest) > 0 || d.read.tail != nil) {
 		if !same {
 			return fmt.Errorf("dicom: a data set that could not be read to its end cannot be converted")
 		}
 		out.Write(d.read.rest)
+		if f := d.read.tail; f != nil {
+			if _, err := io.Copy(out, io.NewSectionReader(f.file, f.at, f.n)); err != nil {
+				return err
+			}
+		}
 	}
 	return out.Flush()
 }
