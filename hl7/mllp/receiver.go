@@ -1,8 +1,10 @@
-// Package mllp is the minimal lower layer protocol, release 1: messages in frames
-// <VT> message <FS><CR> over a stream (HL7 v2.5.1 appendix C). Receiver is the
-// pure core; Serve and Client are the two ends of a connection. What is in a frame
-// is the caller's business, but for one thing: Serve refuses what does not begin
-// like an HL7 message.
+// Package mllp is the minimal lower layer protocol: messages in frames
+// <VT> message <FS><CR> over a stream (HL7 v2.5.1 appendix C), and release 2, in which
+// every frame is answered with <VT><ACK><FS><CR> once it is in safe storage. Receiver
+// is the pure core; Serve and Client are the two ends of a connection; Listen and
+// Certificates are what a link of TCP and TLS needs around them. What is in a frame is
+// the caller's business, but for one thing: Serve refuses what does not begin like an
+// HL7 message.
 package mllp
 
 import (
@@ -13,6 +15,8 @@ import (
 const (
 	startBlock = 0x0B
 	endBlock   = 0x1C
+	positive   = 0x06
+	negative   = 0x15
 )
 
 // EndTimeout is how long a frame whose FS has come waits for its CR. Then it is
@@ -23,13 +27,17 @@ const EndTimeout = time.Second
 // answered.
 const headSize = 4096
 
-// An Event is what the bytes received amount to: Frame, Junk, Discarded, TooLong
-// or Foreign.
+// An Event is what the bytes received amount to: Frame, Commit, Junk, Discarded,
+// TooLong or Foreign.
 type Event interface{ event() }
 
 // A Frame is the content of a complete frame. It belongs to whom it was given.
 // Empty frames are no events.
 type Frame struct{ Content []byte }
+
+// A Commit is a commit acknowledgement of release 2: the peer has the block that was
+// sent last in safe storage, or could not take it.
+type Commit struct{ OK bool }
 
 // Junk is bytes outside of a frame, skipped.
 type Junk struct{ Bytes int }
@@ -46,6 +54,7 @@ type TooLong struct{ Head []byte }
 type Foreign struct{ Protocol string }
 
 func (Frame) event()     {}
+func (Commit) event()    {}
 func (Junk) event()      {}
 func (Discarded) event() {}
 func (TooLong) event()   {}
@@ -69,6 +78,7 @@ const (
 // content, since the other reading would acknowledge a message that was cut.
 type Receiver struct {
 	max    int
+	commit bool // blocks of one byte are commit acknowledgements
 	state  state
 	frame  []byte
 	opened bool   // a VT has come on this connection
@@ -77,6 +87,11 @@ type Receiver struct {
 
 // NewReceiver makes a receiver of frames of at most max bytes.
 func NewReceiver(max int) *Receiver { return &Receiver{max: max} }
+
+// NewReceiver2 makes a receiver for release 2 of the protocol (HL7 version 3,
+// transport specification MLLP, release 2): a block that is one byte, ACK or NAK, is
+// a Commit and no Frame.
+func NewReceiver2(max int) *Receiver { return &Receiver{max: max, commit: true} }
 
 // Receive takes the next bytes of the stream, which the caller may reuse then, and
 // returns what they complete, in order.
@@ -208,8 +223,11 @@ func (r *Receiver) complete(next state) Event {
 	frame := r.frame
 	r.frame = nil
 	r.state = next
-	if len(frame) == 0 {
+	switch {
+	case len(frame) == 0:
 		return nil
+	case r.commit && len(frame) == 1 && (frame[0] == positive || frame[0] == negative):
+		return Commit{frame[0] == positive}
 	}
 	return Frame{frame}
 }
@@ -236,6 +254,14 @@ func (r *Receiver) TimedOut() []Event {
 
 // Unfinished says whether a frame has begun and not ended.
 func (r *Receiver) Unfinished() bool { return r.state == inside || r.state == ending }
+
+// commitFrame is a commit acknowledgement.
+func commitFrame(ok bool) []byte {
+	if ok {
+		return []byte{startBlock, positive, endBlock, '\r'}
+	}
+	return []byte{startBlock, negative, endBlock, '\r'}
+}
 
 // AppendFrame adds a message in its frame to b.
 func AppendFrame(b, message []byte) []byte {

@@ -1,12 +1,14 @@
 package mllp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"nhip/hl7"
@@ -29,6 +31,12 @@ type ServeOptions struct {
 	// TooLong answers a frame over MaxFrame, of which it gets the first bytes, up
 	// to 4 KiB; then the connection is closed. nil: closed without an answer.
 	TooLong func(head []byte) (answer []byte)
+	// Opened is given the peer before the first frame is read; nil is allowed.
+	Opened func(*Peer)
+	// Release2 answers every frame with a commit acknowledgement before its answer,
+	// negative where the handler failed, and repeats an answer that the peer could not
+	// commit.
+	Release2 bool
 	// Junk is told of bytes outside of frames; nil is allowed.
 	Junk func(bytes int)
 
@@ -43,6 +51,9 @@ type ServeOptions struct {
 // maxJunk is how many bytes a connection may send outside of frames in a row.
 const maxJunk = 64 << 10
 
+// maxKept is how large a buffer for answers is kept between them.
+const maxKept = 64 << 10
+
 // lingering is how long a peer whose frame was too long may take to read its answer.
 const lingering = 2 * time.Second
 
@@ -55,7 +66,11 @@ var (
 	ErrFrameTimeout = errors.New("mllp: the frame was not completed in time")
 	ErrIdle         = errors.New("mllp: nothing came for too long")
 	ErrCut          = errors.New("mllp: the connection ended within a frame")
+	ErrNotCommitted = errors.New("mllp: the peer did not commit the message")
 )
+
+// maxRepeats is how often an answer that was not committed is sent again.
+const maxRepeats = 2
 
 // Serve receives frames on a connection and answers them, one after the other in
 // the order in which they came, each answer with one Write. It closes c and returns
@@ -65,6 +80,9 @@ var (
 func Serve(ctx context.Context, c Conn, o ServeOptions) error {
 	s := newServer(c, o)
 	defer c.Close()
+	if s.o.Opened != nil {
+		s.o.Opened(&Peer{s})
+	}
 	// A deadline in the past ends the Read in progress.
 	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -88,7 +106,25 @@ type server struct {
 	begun    time.Time // when the unfinished frame began, or the junk before the first
 	frames   int
 	junk     int // since the last frame
-	out      []byte
+
+	writing sync.Mutex // one frame after the other: answers, and what Peer sends
+	out     []byte
+	last    []byte // release 2: the message that waits for its commit acknowledgement
+	repeats int
+}
+
+// A Peer is the other end of a connection that is served: the way for messages that
+// are no answer to the frame at hand, such as an application acknowledgement that
+// follows an accept acknowledgement.
+type Peer struct{ s *server }
+
+// Send writes a message in a frame of its own. It may be called from any goroutine.
+// Once the connection has ended it fails.
+func (p *Peer) Send(message []byte) error {
+	if unframed(message) {
+		return ErrUnframed
+	}
+	return p.s.write(nil, message)
 }
 
 func newServer(c Conn, o ServeOptions) *server {
@@ -107,7 +143,11 @@ func newServer(c Conn, o ServeOptions) *server {
 	if o.Junk == nil {
 		o.Junk = func(int) {}
 	}
-	return &server{c: c, o: o, receiver: NewReceiver(o.MaxFrame)}
+	receiver := NewReceiver(o.MaxFrame)
+	if o.Release2 {
+		receiver = NewReceiver2(o.MaxFrame)
+	}
+	return &server{c: c, o: o, receiver: receiver}
 }
 
 func (s *server) run(ctx context.Context) error {
@@ -179,6 +219,8 @@ func (s *server) handle(ctx context.Context, events []Event) error {
 		switch e := event.(type) {
 		case Frame:
 			err = s.frame(ctx, e.Content)
+		case Commit:
+			err = s.committed(e.OK)
 		case Junk:
 			err = s.skipped(e.Bytes)
 		case Discarded:
@@ -205,10 +247,35 @@ func (s *server) frame(ctx context.Context, content []byte) error {
 		return ErrNotHL7
 	}
 	answer, err := s.o.Handler(ctx, content)
-	if err != nil {
-		return err
+	if !s.o.Release2 {
+		if err != nil || len(answer) == 0 {
+			return err
+		}
+		return s.write(nil, answer)
 	}
-	return s.answer(answer)
+	if err != nil {
+		return errors.Join(err, s.write(commitFrame(false), nil))
+	}
+	return s.write(commitFrame(true), answer)
+}
+
+// committed takes the peer's commit acknowledgement of what we sent last.
+func (s *server) committed(ok bool) error {
+	s.writing.Lock()
+	last := s.last
+	if ok {
+		s.last, s.repeats = nil, 0
+	}
+	s.repeats++
+	repeats := s.repeats
+	s.writing.Unlock()
+	switch {
+	case ok || last == nil:
+		return nil
+	case repeats > maxRepeats:
+		return ErrNotCommitted
+	}
+	return s.write(nil, last)
 }
 
 func (s *server) skipped(bytes int) error {
@@ -225,8 +292,10 @@ func (s *server) tooLong(head []byte) error {
 	if s.o.TooLong == nil {
 		return ErrTooLong
 	}
-	if err := s.answer(s.o.TooLong(head)); err != nil {
-		return err
+	if answer := s.o.TooLong(head); len(answer) > 0 {
+		if err := s.write(nil, answer); err != nil {
+			return err
+		}
 	}
 	if err := s.c.SetReadDeadline(time.Now().Add(lingering)); err != nil {
 		return err
@@ -235,14 +304,24 @@ func (s *server) tooLong(head []byte) error {
 	return ErrTooLong
 }
 
-func (s *server) answer(message []byte) error {
-	if len(message) == 0 {
-		return nil
-	}
+// write writes a commit acknowledgement and a message, each where there is one, with
+// one Write.
+func (s *server) write(commit, message []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if err := s.c.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout)); err != nil {
 		return err
 	}
-	s.out = AppendFrame(s.out[:0], message)
+	s.out = append(s.out[:0], commit...)
+	if len(message) > 0 {
+		s.out = AppendFrame(s.out, message)
+	}
+	if s.o.Release2 && len(message) > 0 && !bytes.Equal(message, s.last) {
+		s.last, s.repeats = message, 0
+	}
 	_, err := s.c.Write(s.out)
+	if cap(s.out) > maxKept {
+		s.out = nil
+	}
 	return err
 }
