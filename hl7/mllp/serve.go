@@ -155,7 +155,8 @@ func (s *server) run(ctx context.Context) error {
 	last := time.Now()
 	for ctx.Err() == nil {
 		deadline, late := s.deadline(last)
-		if err := s.c.SetReadDeadline(deadline); err != nil {
+		// A pipe that the peer has closed has no deadlines; Read tells its end.
+		if err := s.c.SetReadDeadline(deadline); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 			return err
 		}
 		if ctx.Err() != nil { // it ended before the deadline was set, and was overwritten
