@@ -209,6 +209,12 @@ func printEntry(to io.Writer, e journal.Entry, zone *time.Location) {
 	}
 	for _, d := range e.Deliveries {
 		row("to "+d.Destination, strings.TrimSpace(fmt.Sprintf("%s %s  %s  %s  %s", d.State, stamp(d.At), d.Mark, d.Sent, d.Reason.In(reason.English))))
+		for _, line := range journal.Lines(d.Answer) {
+			row("  answered", line)
+		}
+		if more := d.AnswerBytes - len(d.Answer); more > 0 {
+			row("  answered", fmt.Sprintf("… and %d bytes more", more))
+		}
 	}
 	row("DAMAGED", e.Damaged)
 	w.Flush()

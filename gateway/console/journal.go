@@ -59,8 +59,11 @@ type entryDeliveryView struct {
 	At          *time.Time `json:"at"`
 	Attempts    int        `json:"attempts"`
 	Reason      string     `json:"reason"`
+	Answer      []string   `json:"answer"`       // the last one of the destination, as lines
+	AnswerBytes int        `json:"answer_bytes"` // of all of it
 
-	Tone tone `json:"-"`
+	Tone tone  `json:"-"`
+	More int64 `json:"-"` // bytes that Answer does not have
 }
 
 type detailView struct {
@@ -127,7 +130,11 @@ func (v viewer) entry(e journal.Entry) entryView {
 		Consumed:   each(e.Consumed, func(s string) string { return s }),
 		Attributes: e.Attributes, Of: e.Of, Damaged: e.Damaged,
 		Deliveries: each(e.Deliveries, func(d journal.Delivery) entryDeliveryView {
-			return entryDeliveryView{d.Destination, d.Mark, d.Sent, string(d.State), stateWords(v.lang, d.State), v.at(d.At), d.Attempts, words(d.Reason), journalTones[d.State]}
+			return entryDeliveryView{
+				Destination: d.Destination, ControlID: d.Mark, Ref: d.Sent, State: string(d.State), Words: stateWords(v.lang, d.State), At: v.at(d.At),
+				Attempts: d.Attempts, Reason: words(d.Reason), Answer: each(journal.Lines(d.Answer), func(s string) string { return s }), AnswerBytes: d.AnswerBytes,
+				Tone: journalTones[d.State], More: int64(d.AnswerBytes - len(d.Answer)),
+			}
 		}),
 	}
 	if x.Attributes == nil {

@@ -29,7 +29,7 @@ func (f *fakeJournal) entry() journal.Entry {
 		Subject: "26<b>0027", SHA256: strings.Repeat("ab", 32), Bytes: int64(len(evil)), States: []journal.State{journal.Held, journal.Delivered},
 		Deliveries: []journal.Delivery{
 			{Destination: "lis", Mark: "XYZ201", Sent: "out/lis/3", State: journal.Held, Attempts: 2, Reason: reason.New(reason.Answered, "AE")},
-			{Destination: "his", Mark: "XYZ202", Sent: "out/his/3", State: journal.Delivered, At: ago(time.Minute)},
+			{Destination: "his", Mark: "XYZ202", Sent: "out/his/3", State: journal.Delivered, At: ago(time.Minute), Answer: []byte("MSH|^~\\&|HIS\rMSA|AA|XYZ202|<i>\u202e"), AnswerBytes: 2345},
 		},
 	}
 }
@@ -142,7 +142,7 @@ func TestBrowserShowsTheJournal(t *testing.T) {
 	for target, wants := range map[string][]string{
 		"/journal?lang=en&specimen=27":  {"Journal", "in/xn-1/7", "held: lis", "26&lt;b&gt;0027", "Older"},
 		"/journal?lang=vi&specimen=no":  {"Nhật ký", "bị giữ: lis"},
-		"/journal/in/xn-1/7?lang=vi":    {"Giờ theo thiết bị", "⟨U+202E⟩", "⟨ESC⟩", "⟨NUL⟩", "⟨E9⟩", "⟨CR⟩", "&lt;script&gt;", "MSA|AA|1", "XYZ201", "/journal/out/lis/3?lang=vi"},
+		"/journal/in/xn-1/7?lang=vi":    {"Giờ theo thiết bị", "⟨U+202E⟩", "⟨ESC⟩", "⟨NUL⟩", "⟨E9⟩", "⟨CR⟩", "&lt;script&gt;", "MSA|AA|1", "XYZ201", "/journal/out/lis/3?lang=vi", "Trả lời của his", "MSA|AA|XYZ202|&lt;i&gt;⟨U+202E⟩", "Còn 2.3"},
 		"/journal?lang=vi&from=h%C3%B4": {"Không hiểu"},
 	} {
 		dom, log := chromium(t, "--virtual-time-budget=3000", "--dump-dom", server.URL+target)

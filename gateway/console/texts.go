@@ -128,6 +128,7 @@ var pageTexts = map[string]text{
 	"alerts":             {"Alerts", "Cảnh báo"},
 	"alerts-recent":      {"Last alerts", "Cảnh báo gần đây"},
 	"analysed-by":        {"Analyser", "Máy xét nghiệm"},
+	"answer-of":          {"Answer of {0}", "Trả lời của {0}"},
 	"answered":           {"Our answer", "Trả lời của cổng"},
 	"at":                 {"Time", "Thời gian"},
 	"balance":            {"What was accepted, and what became of it", "Đã nhận bao nhiêu và đã xử lý ra sao"},

@@ -29,6 +29,7 @@
 package delivery
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -79,6 +80,7 @@ type Delivery struct {
 	NotBefore  time.Time     `json:"n,omitzero"`   // of the next attempt
 	Reason     reason.Reason `json:"why,omitzero"` // why it waits or is held
 	Since      time.Time     `json:"t,omitzero"`   // in this state
+	Answer     Answer        `json:"o,omitzero"`   // the last one that the destination gave
 
 	unanswered bool // while Sending: an earlier attempt may have arrived
 }
@@ -130,11 +132,31 @@ const (
 	Expire                   // the configuration says: too old
 )
 
-// An Event is a Kind with its reason.
+// An Event is a Kind with its reason, and the answer of the destination where
+// there was one.
 type Event struct {
-	Kind Kind
-	Why  reason.Reason
+	Kind   Kind
+	Why    reason.Reason
+	Answer Answer
 }
+
+// An Answer is what a destination answered: the bytes of an HL7 acknowledgement,
+// the status of a DICOM response in words.
+type Answer struct {
+	Bytes  []byte `json:"b,omitempty"` // at most maxAnswer, the beginning
+	Length int    `json:"n,omitempty"` // of all of it, in bytes
+}
+
+// maxAnswer keeps the state of an item, as JSON, below the 4 KiB that it may have.
+const maxAnswer = 2000
+
+// Answered is the Answer of these bytes.
+func Answered(b []byte) Answer {
+	return Answer{Bytes: bytes.Clone(b[:min(len(b), maxAnswer)]), Length: len(b)}
+}
+
+// IsZero reports whether there was none.
+func (a Answer) IsZero() bool { return a.Length == 0 }
 
 // An Action is what the caller does after it has saved the new Delivery.
 type Action int
@@ -205,6 +227,9 @@ func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delive
 			return d.end(Expired, now), Drop
 		}
 	case Sending:
+		if !e.Answer.IsZero() {
+			d.Answer = e.Answer
+		}
 		switch e.Kind {
 		case Accepted:
 			return d.end(Delivered, now), Finish

@@ -81,6 +81,7 @@ type Settled struct {
 	Ref    storage.Ref
 	Group  string
 	Ticket Ticket
+	Answer Answer // the last of the destination
 }
 
 type storedSettled struct {
@@ -89,11 +90,12 @@ type storedSettled struct {
 	Ref    string `json:"ref"`
 	Group  string `json:"group,omitempty"`
 	Ticket Ticket `json:"ticket"`
+	Answer Answer `json:"answer,omitzero"`
 }
 
 // Encode is the stored form: the time, and the rest as JSON.
 func (s Settled) Encode() []byte {
-	x := storedSettled{How: s.How, By: s.By, Ref: s.Ref.String(), Group: s.Group, Ticket: s.Ticket}
+	x := storedSettled{How: s.How, By: s.By, Ref: s.Ref.String(), Group: s.Group, Ticket: s.Ticket, Answer: s.Answer}
 	if x.How == Delivered {
 		x.How = 0
 	}
@@ -126,7 +128,7 @@ func DecodeSettled(b []byte) (Settled, error) {
 	if x.How != 0 {
 		s.How = x.How
 	}
-	s.By, s.Group, s.Ticket = x.By, x.Group, x.Ticket
+	s.By, s.Group, s.Ticket, s.Answer = x.By, x.Group, x.Ticket, x.Answer
 	return s, nil
 }
 

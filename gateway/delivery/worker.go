@@ -384,7 +384,7 @@ func (w *Worker) settle(it Item, e Event) {
 		w.link.Last = now
 		w.link.Delivered++
 		w.setLink("sending", reason.Reason{}, 0, now)
-		settled := Settled{At: now, How: Delivered, Ref: it.About, Group: it.Group, Ticket: it.Ticket}
+		settled := Settled{At: now, How: Delivered, Ref: it.About, Group: it.Group, Ticket: it.Ticket, Answer: e.Answer}
 		w.save(free, func(b *storage.Batch) {
 			b.Remove(queue, it.Seq)
 			b.Put(DeliveredKey(w.Destination, it.Mark), settled.Encode())
@@ -535,7 +535,7 @@ func (w *Worker) drop(seq uint64, e Event, a control.Audit, now time.Time, done 
 		to = CountExpired
 	}
 	a.What, a.About = w.name(it), it.About.String()
-	settled := Settled{At: now, How: d.State, Ref: it.About, Group: it.Group, Ticket: it.Ticket}
+	settled := Settled{At: now, How: d.State, Ref: it.About, Group: it.Group, Ticket: it.Ticket, Answer: d.Answer}
 	if e.Kind == Discard {
 		settled.By = a.By
 	}

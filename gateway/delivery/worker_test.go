@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -204,6 +205,42 @@ func (*blocking) Send(ctx context.Context, _ Item) Event {
 	return Event{Kind: Unclear, Why: reason.Text("stopped")}
 }
 func (*blocking) Close() {}
+
+// What a destination answers is kept with what came of it, in the same commit.
+func TestTheLastAnswerIsKept(t *testing.T) {
+	within(t, func(t *testing.T, s *storage.Store) {
+		enqueue(t, s, "A", false, "1")
+		enqueue(t, s, "B", false, "2")
+		long := strings.Repeat("x", 10*maxAnswer)
+		p := &peer{script: map[string][]Event{
+			"1": {{Kind: Rejected, Answer: Answered([]byte("AR 1"))}, {Kind: Unclear}, {Kind: Accepted, Answer: Answered([]byte("AA 1"))}},
+			"2": {{Kind: Refused, Answer: Answered([]byte(long))}},
+		}}
+		_, stop := start(s, p)
+		time.Sleep(500 * time.Millisecond)
+		items, err := s.Items(Queue("lis"), 0, 10)
+		if err != nil || len(items) != 2 {
+			t.Fatal(items, err)
+		}
+		d1, err1 := Decode(items[0].State, t0)
+		d2, err2 := Decode(items[1].State, t0)
+		if err1 != nil || string(d1.Answer.Bytes) != "AR 1" || d1.State != Waiting {
+			t.Errorf("%+v %v", d1, err1)
+		}
+		if err2 != nil || string(d2.Answer.Bytes) != long[:maxAnswer] || d2.Answer.Length != len(long) || d2.State != Held {
+			t.Errorf("%d of %d bytes, %v %v", len(d2.Answer.Bytes), d2.Answer.Length, d2.State, err2)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		b, ok, err := s.Get(DeliveredKey("lis", "1"))
+		if err != nil || !ok {
+			t.Fatal("not settled: ", err)
+		}
+		if x, err := DecodeSettled(b); err != nil || string(x.Answer.Bytes) != "AA 1" {
+			t.Errorf("%+v %v", x, err)
+		}
+	})
+}
 
 // slow answers after a while, and waits for that after a stop too.
 type slow struct {

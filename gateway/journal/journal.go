@@ -138,6 +138,10 @@ type Delivery struct {
 	By          string        `json:"by,omitempty"` // who discarded it
 	Attempts    int           `json:"attempts"`     // not settled
 	Reason      reason.Reason `json:"why,omitzero"` // why it waits or is held
+	// Answer is the last one of the destination, at most the first 2000 of its
+	// AnswerBytes.
+	Answer      []byte `json:"answer,omitempty"`
+	AnswerBytes int    `json:"answer_bytes,omitempty"`
 }
 
 // A Page is what a search found, the newest first.
@@ -275,7 +279,7 @@ func (j *Journal) delivery(x *Entry, sent interpret.Sent) error {
 		return err
 	}
 	if settled {
-		d.State, d.At, d.By = end.State, end.At, end.By
+		d.State, d.At, d.By, d.Answer, d.AnswerBytes = end.State, end.At, end.By, end.answer.Bytes, end.answer.Length
 		x.add(d.State)
 	}
 	x.Deliveries = append(x.Deliveries, d)
@@ -287,6 +291,8 @@ type end struct {
 	State State
 	At    time.Time
 	By    string
+
+	answer delivery.Answer
 }
 
 // settled reads how a delivery ended, where it has.
@@ -299,7 +305,7 @@ func settled(s *storage.Store, sent interpret.Sent) (end, bool, error) {
 	if err != nil {
 		return end{}, false, err
 	}
-	e := end{State: Delivered, At: x.At, By: x.By}
+	e := end{State: Delivered, At: x.At, By: x.By, answer: x.Answer}
 	switch x.How {
 	case delivery.Discarded:
 		e.State = Discarded

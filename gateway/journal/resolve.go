@@ -65,7 +65,7 @@ func (r *resolver) deliveries(entries []Entry) error {
 			for _, p := range marks[t.Mark] {
 				d := &entries[p.entry].Deliveries[p.delivery]
 				state, n := stateOf(it)
-				d.State, d.At, d.Attempts, d.Reason = state, n.Since, n.Attempts, n.Reason
+				d.State, d.At, d.Attempts, d.Reason, d.Answer, d.AnswerBytes = state, n.Since, n.Attempts, n.Reason, n.Answer.Bytes, n.Answer.Length
 			}
 			delete(marks, t.Mark)
 			return len(marks) > 0

@@ -64,6 +64,7 @@ func (s *Sender) Send(ctx context.Context, it delivery.Item) delivery.Event {
 		return delivery.Event{Kind: delivery.Unclear, Why: reason.Broken(err)}
 	}
 	e := Settle(it.ID, answer)
+	e.Answer = delivery.Answered(answer)
 	if e.Kind != delivery.Accepted && e.Kind != delivery.Refused {
 		s.client.Close() // the next attempt has a connection of its own
 	}

@@ -98,7 +98,9 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 		f.drop("the object was not answered")
 		return delivery.Event{Kind: delivery.Unclear, Why: reason.Broken(err)}
 	}
-	return Settle(status)
+	event := Settle(status)
+	event.Answer = delivery.Answered([]byte("C-STORE-RSP " + status.String()))
+	return event
 }
 
 // answerTime is how long an object may take: the configured time for the

@@ -38,6 +38,24 @@ func TestTheJournalOfARunningGateway(t *testing.T) {
 	eventually(t, "all is delivered", func() bool { c := s.status().Counts; return c.Accepted == 2 && c.Queued == 0 })
 
 	reader := journal.Running{Data: s.data}
+	answered := func(reader journal.Reader) {
+		t.Helper()
+		for _, ref := range []string{"in/his/1", "in/astm-1/1", "out/lis/1"} {
+			d, err := reader.Show(t.Context(), ref)
+			if err != nil || len(d.Deliveries) != 1 {
+				t.Fatalf("%s: %+v %v", ref, d, err)
+			}
+			x := d.Deliveries[0]
+			id := x.Mark
+			if x.Sent == "in/his/1" {
+				id = "J-1"
+			}
+			if want := ackFor(id); string(x.Answer) != want || x.AnswerBytes != len(want) {
+				t.Errorf("%s: the LIS answered %q, not %q", ref, want, x.Answer)
+			}
+		}
+	}
+	answered(reader)
 	ctx := context.Background()
 	page, err := reader.Search(ctx, journal.Query{Patient: "PT-770077"})
 	if err != nil || len(page.Entries) != 2 || page.Entries[0].Ref != "in/astm-1/1" || page.Entries[1].Ref != "in/his/1" {
@@ -115,6 +133,12 @@ func TestTheJournalOfARunningGateway(t *testing.T) {
 	if _, err := reader.Search(ctx, journal.Query{}); err == nil {
 		t.Error("a gateway that has ended answers")
 	}
+	stopped, err := storage.Open(t.Context(), storage.Options{Dir: s.data, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopped.Close()
+	answered(journal.Stopped{Journal: &journal.Journal{Store: stopped}})
 }
 
 // T35: patients and secrets are marked in everything that comes in by every

@@ -342,11 +342,15 @@ func (l *systemLIS) serve(c net.Conn) {
 		l.mu.Unlock()
 		header := strings.TrimPrefix(m, "\ufeff")
 		f := strings.Split(header[:strings.IndexAny(header, "\r\n")], header[3:4])
-		answer := "MSH|^~\\&|LIS||NHIP||20260114081500||ACK^R01^ACK|A1|P|2.5.1\rMSA|AA|" + f[9] + "\r"
-		if _, err := c.Write([]byte("\x0b" + answer + "\x1c\r")); err != nil {
+		if _, err := c.Write([]byte("\x0b" + ackFor(f[9]) + "\x1c\r")); err != nil {
 			return
 		}
 	}
+}
+
+// ackFor is what the systemLIS answers.
+func ackFor(id string) string {
+	return "MSH|^~\\&|LIS||NHIP||20260114081500||ACK^R01^ACK|A1|P|2.5.1\rMSA|AA|" + id + "\r"
 }
 
 func readBlock(r *bufio.Reader) (string, error) {
