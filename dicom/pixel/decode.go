@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"nhip/dicom/pixel/j2k"
+	"nhip/dicom/pixel/jpegll"
 	"nhip/dicom/pixel/jpegls"
 	"nhip/dicom/pixel/raster"
 	"nhip/dicom/uid"
@@ -98,6 +99,8 @@ func (f Format) decodeJPEG(b []byte, l raster.Limits) (*Frame, error) {
 	}
 	var m *raster.Image
 	switch sof {
+	case 0xC3:
+		m, err = jpegll.Decode(b, l)
 	case 0xF7:
 		m, err = jpegls.Decode(b, l)
 	default:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"nhip/dicom/uid"
 )
 
 // A value is where the value of Pixel Data stands: native, or encapsulated, then
@@ -183,7 +185,7 @@ func (s *fragments) byLooking(v value, f Format) ([]coded, error) {
 			s.problem("%d frames are there of %d", len(list), f.Frames)
 		}
 		return list, nil
-	case f.TransferSyntaxUID == rleLossless:
+	case f.TransferSyntaxUID == uid.RLELossless:
 		return nil, wrong("%d fragments for %d frames, where RLE has one for each (PS3.5 annex A.4.2)", len(s.list), f.Frames)
 	}
 	list, err := s.byMarkers(v)

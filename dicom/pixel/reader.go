@@ -18,24 +18,6 @@ import (
 	"nhip/dicom/uid"
 )
 
-// Attributes of the Image Pixel Module, PS3.3 section C.7.6.3.
-const (
-	samplesPerPixel           tag.Tag = 0x00280002
-	photometricInterpretation tag.Tag = 0x00280004
-	planarConfiguration       tag.Tag = 0x00280006
-	numberOfFrames            tag.Tag = 0x00280008
-	rows                      tag.Tag = 0x00280010
-	columns                   tag.Tag = 0x00280011
-	bitsAllocated             tag.Tag = 0x00280100
-	bitsStored                tag.Tag = 0x00280101
-	highBit                   tag.Tag = 0x00280102
-	pixelRepresentation       tag.Tag = 0x00280103
-	extendedOffsetTable       tag.Tag = 0x7FE00001
-	extendedLengths           tag.Tag = 0x7FE00002
-	floatPixelData            tag.Tag = 0x7FE00008
-	doublePixelData           tag.Tag = 0x7FE00009
-)
-
 var errCut = io.ErrUnexpectedEOF
 
 // ErrNoPixelData is the answer for an object that holds none.
@@ -61,7 +43,7 @@ type Reader struct {
 func Open(d *dicom.Dataset, transferSyntaxUID string, l raster.Limits) (*Reader, error) {
 	e, ok := d.Find(tag.PixelData)
 	switch {
-	case !ok && (d.Has(floatPixelData) || d.Has(doublePixelData)):
+	case !ok && (d.Has(tag.FloatPixelData) || d.Has(tag.DoubleFloatPixelData)):
 		return nil, unsupported("Float Pixel Data")
 	case !ok:
 		return nil, ErrNoPixelData
@@ -95,14 +77,14 @@ func (r *Reader) describe(d *dicom.Dataset, transferSyntaxUID string) error {
 	}
 	f := &r.Format
 	f.TransferSyntaxUID = transferSyntaxUID
-	f.Rows, f.Columns = number(rows, 0), number(columns, 0)
-	f.Samples, f.Frames = number(samplesPerPixel, 1), number(numberOfFrames, 1)
-	f.BitsAllocated = number(bitsAllocated, 0)
-	f.BitsStored = number(bitsStored, int64(f.BitsAllocated))
-	f.HighBit = number(highBit, int64(f.BitsStored-1))
-	f.Signed = number(pixelRepresentation, 0) == 1
-	f.Planar = f.Samples > 1 && number(planarConfiguration, 0) == 1
-	f.Photometric = d.Text(photometricInterpretation)
+	f.Rows, f.Columns = number(tag.Rows, 0), number(tag.Columns, 0)
+	f.Samples, f.Frames = number(tag.SamplesPerPixel, 1), number(tag.NumberOfFrames, 1)
+	f.BitsAllocated = number(tag.BitsAllocated, 0)
+	f.BitsStored = number(tag.BitsStored, int64(f.BitsAllocated))
+	f.HighBit = number(tag.HighBit, int64(f.BitsStored-1))
+	f.Signed = number(tag.PixelRepresentation, 0) == 1
+	f.Planar = f.Samples > 1 && number(tag.PlanarConfiguration, 0) == 1
+	f.Photometric = d.Text(tag.PhotometricInterpretation)
 	if f.Photometric == "" && f.Samples == 1 {
 		f.Photometric = monochrome2
 		r.problem("no Photometric Interpretation: read as MONOCHROME2")
@@ -164,7 +146,7 @@ func (r *Reader) openEncapsulated(d *dicom.Dataset) error {
 	if r.fragments, err = r.value.scan(); err != nil {
 		return err
 	}
-	r.frames, err = r.fragments.frames(r.value, r.Format, d.Bytes(extendedOffsetTable), d.Bytes(extendedLengths))
+	r.frames, err = r.fragments.frames(r.value, r.Format, d.Bytes(tag.ExtendedOffsetTable), d.Bytes(tag.ExtendedOffsetTableLengths))
 	r.problems = append(r.problems, r.fragments.problems...)
 	return err
 }

@@ -2,24 +2,6 @@ package pixel
 
 import "nhip/dicom/uid"
 
-// Transfer syntaxes of encapsulated pixel data, PS3.5 annex A.4.
-const (
-	encapsulatedUncompressed = "1.2.840.10008.1.2.1.98"
-	jpegBaseline             = "1.2.840.10008.1.2.4.50"
-	jpegExtended             = "1.2.840.10008.1.2.4.51"
-	jpegLossless             = "1.2.840.10008.1.2.4.57"
-	jpegLosslessSV1          = "1.2.840.10008.1.2.4.70"
-	jpegLSLossless           = "1.2.840.10008.1.2.4.80"
-	jpegLSNearLossless       = "1.2.840.10008.1.2.4.81"
-	jpeg2000Lossless         = "1.2.840.10008.1.2.4.90"
-	jpeg2000                 = "1.2.840.10008.1.2.4.91"
-	htj2kLossless            = "1.2.840.10008.1.2.4.201"
-	htj2kLosslessRPCL        = "1.2.840.10008.1.2.4.202"
-	htj2k                    = "1.2.840.10008.1.2.4.203"
-	rleLossless              = "1.2.840.10008.1.2.5"
-	deflatedFrame            = "1.2.840.10008.1.2.8.1"
-)
-
 // isNative reports whether pixel data in the transfer syntax are native.
 func isNative(transferSyntaxUID string) bool {
 	switch transferSyntaxUID {
@@ -47,17 +29,17 @@ const (
 // by the stream, and refused there.
 func schemeOf(transferSyntaxUID string) scheme {
 	switch transferSyntaxUID {
-	case encapsulatedUncompressed:
+	case uid.EncapsulatedUncompressedExplicitVRLittleEndian:
 		return nativeScheme
-	case deflatedFrame:
+	case uid.DeflatedImageFrameCompression:
 		return deflateScheme
-	case rleLossless:
+	case uid.RLELossless:
 		return rleScheme
-	case jpegBaseline, jpegExtended, jpegLossless, jpegLosslessSV1, jpegLSLossless, jpegLSNearLossless,
-		"1.2.840.10008.1.2.4.52", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.54", "1.2.840.10008.1.2.4.55",
-		"1.2.840.10008.1.2.4.56", "1.2.840.10008.1.2.4.58":
+	case uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless,
+		uid.JPEGExtended35, uid.JPEGSpectralSelectionNonHierarchical68, uid.JPEGSpectralSelectionNonHierarchical79, uid.JPEGFullProgressionNonHierarchical1012,
+		uid.JPEGFullProgressionNonHierarchical1113, uid.JPEGLosslessNonHierarchical15:
 		return jpegScheme
-	case jpeg2000Lossless, jpeg2000, htj2kLossless, htj2kLosslessRPCL, htj2k:
+	case uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K:
 		return j2kScheme
 	}
 	if isNative(transferSyntaxUID) {

@@ -12,34 +12,6 @@ import (
 	"nhip/dicom/uid"
 )
 
-// Attributes that say how a frame is shown.
-const (
-	pixelPaddingRangeLimit  tag.Tag = 0x00280121
-	pixelPaddingValue       tag.Tag = 0x00280120
-	pixelAspectRatio        tag.Tag = 0x00280034
-	pixelSpacing            tag.Tag = 0x00280030
-	imagerPixelSpacing      tag.Tag = 0x00181164
-	windowCenter            tag.Tag = 0x00281050
-	windowWidth             tag.Tag = 0x00281051
-	rescaleIntercept        tag.Tag = 0x00281052
-	rescaleSlope            tag.Tag = 0x00281053
-	windowExplanation       tag.Tag = 0x00281055
-	voiLUTFunction          tag.Tag = 0x00281056
-	redDescriptor           tag.Tag = 0x00281101
-	redData                 tag.Tag = 0x00281201
-	redSegments             tag.Tag = 0x00281221
-	modalityLUTSequence     tag.Tag = 0x00283000
-	lutDescriptor           tag.Tag = 0x00283002
-	lutData                 tag.Tag = 0x00283006
-	voiLUTSequence          tag.Tag = 0x00283010
-	frameVOILUTSequence     tag.Tag = 0x00289132
-	pixelMeasuresSequence   tag.Tag = 0x00289110
-	pixelTransformation     tag.Tag = 0x00289145
-	presentationLUTShape    tag.Tag = 0x20500020
-	sharedFunctionalGroups  tag.Tag = 0x52009229
-	perFrameFunctionalGroup tag.Tag = 0x52009230
-)
-
 // A Display is how an object says that one of its frames is to be shown: what
 // turns stored values into grey values and colours.
 type Display struct {
@@ -99,13 +71,13 @@ func (s *source) problem(format string, args ...any) {
 // section C.7.6.16: its own, or the shared one; the data set itself where there
 // is none.
 func (s *source) functional(macro tag.Tag, k int) *dicom.Dataset {
-	groups := s.d.Items(perFrameFunctionalGroup)
+	groups := s.d.Items(tag.PerFrameFunctionalGroupsSequence)
 	if k < len(groups) {
 		if items := groups[k].Items(macro); len(items) > 0 {
 			return items[0]
 		}
 	}
-	if shared := s.d.Items(sharedFunctionalGroups); len(shared) > 0 {
+	if shared := s.d.Items(tag.SharedFunctionalGroupsSequence); len(shared) > 0 {
 		if items := shared[0].Items(macro); len(items) > 0 {
 			return items[0]
 		}
@@ -115,10 +87,10 @@ func (s *source) functional(macro tag.Tag, k int) *dicom.Dataset {
 
 // grey reads what is done to grey values.
 func (s *source) grey(k int) {
-	s.modality(s.functional(pixelTransformation, k))
-	s.voi(s.functional(frameVOILUTSequence, k))
+	s.modality(s.functional(tag.PixelValueTransformationSequence, k))
+	s.voi(s.functional(tag.FrameVOILUTSequence, k))
 	s.padding()
-	switch strings.ToUpper(s.d.Text(presentationLUTShape)) {
+	switch strings.ToUpper(s.d.Text(tag.PresentationLUTShape)) {
 	case "IDENTITY":
 		s.Inverse = false
 	case "INVERSE":
@@ -129,7 +101,7 @@ func (s *source) grey(k int) {
 // modality reads the Modality LUT Module, PS3.3 section C.11.1, or the Pixel Value
 // Transformation macro, section C.7.6.16.2.9.
 func (s *source) modality(d *dicom.Dataset) {
-	if items := d.Items(modalityLUTSequence); len(items) > 0 {
+	if items := d.Items(tag.ModalityLUTSequence); len(items) > 0 {
 		l, err := s.lut(items[0], s.format.Signed)
 		if err == nil {
 			s.Modality = l
@@ -137,8 +109,8 @@ func (s *source) modality(d *dicom.Dataset) {
 		}
 		s.problem("Modality LUT: %v", err)
 	}
-	slope, hasSlope := d.Float(rescaleSlope)
-	intercept, _ := d.Float(rescaleIntercept)
+	slope, hasSlope := d.Float(tag.RescaleSlope)
+	intercept, _ := d.Float(tag.RescaleIntercept)
 	if hasSlope && slope == 0 {
 		s.problem("a rescale slope of 0")
 		return
@@ -151,7 +123,7 @@ func (s *source) modality(d *dicom.Dataset) {
 
 // voi reads the VOI LUT Module, PS3.3 section C.11.2, or the Frame VOI LUT macro.
 func (s *source) voi(d *dicom.Dataset) {
-	for _, item := range d.Items(voiLUTSequence) {
+	for _, item := range d.Items(tag.VOILUTSequence) {
 		signed := s.format.Signed && s.Modality == nil || s.Intercept < 0
 		l, err := s.lut(item, signed)
 		if err != nil {
@@ -160,11 +132,11 @@ func (s *source) voi(d *dicom.Dataset) {
 		}
 		s.VOI = append(s.VOI, l)
 	}
-	centers, widths, words := d.Floats(windowCenter), d.Floats(windowWidth), d.Texts(windowExplanation)
+	centers, widths, words := d.Floats(tag.WindowCenter), d.Floats(tag.WindowWidth), d.Texts(tag.WindowCenterWidthExplanation)
 	if len(centers) != len(widths) {
 		s.problem("%d window centers and %d widths", len(centers), len(widths))
 	}
-	function := Function(strings.ToUpper(d.Text(voiLUTFunction)))
+	function := Function(strings.ToUpper(d.Text(tag.VOILUTFunction)))
 	if function == "" {
 		function = Linear
 	}
@@ -187,7 +159,7 @@ func (s *source) voi(d *dicom.Dataset) {
 
 // lut reads one item of a LUT sequence.
 func (s *source) lut(item *dicom.Dataset, signed bool) (*LUT, error) {
-	return newLUT(item.Ints(lutDescriptor), s.words(item, lutData), signed)
+	return newLUT(item.Ints(tag.LUTDescriptor), s.words(item, tag.LUTData), signed)
 }
 
 // words returns a value of words in little endian.
@@ -205,7 +177,7 @@ func (s *source) words(d *dicom.Dataset, t tag.Tag) []byte {
 }
 
 func (s *source) padding() {
-	value := s.d.Ints(pixelPaddingValue)
+	value := s.d.Ints(tag.PixelPaddingValue)
 	if len(value) == 0 {
 		return
 	}
@@ -217,7 +189,7 @@ func (s *source) padding() {
 		return int64(uint16(v))
 	}
 	p := Padding{stored(value[0]), stored(value[0])}
-	if limit := s.d.Ints(pixelPaddingRangeLimit); len(limit) > 0 {
+	if limit := s.d.Ints(tag.PixelPaddingRangeLimit); len(limit) > 0 {
 		p.Low, p.High = min(p.Low, stored(limit[0])), max(p.High, stored(limit[0]))
 	}
 	s.Padding = &p
@@ -228,13 +200,13 @@ func (s *source) palette() error {
 	var p Palette
 	for i := range p {
 		t := tag.Tag(i)
-		descriptor := s.d.Ints(redDescriptor + t)
+		descriptor := s.d.Ints(tag.RedPaletteColorLookupTableDescriptor + t)
 		var err error
 		switch {
-		case s.d.Has(redData + t):
-			p[i], err = newLUT(descriptor, s.words(s.d, redData+t), s.format.Signed)
-		case s.d.Has(redSegments + t):
-			p[i], err = segmentedLUT(descriptor, s.words(s.d, redSegments+t))
+		case s.d.Has(tag.RedPaletteColorLookupTableData + t):
+			p[i], err = newLUT(descriptor, s.words(s.d, tag.RedPaletteColorLookupTableData+t), s.format.Signed)
+		case s.d.Has(tag.SegmentedRedPaletteColorLookupTableData + t):
+			p[i], err = segmentedLUT(descriptor, s.words(s.d, tag.SegmentedRedPaletteColorLookupTableData+t))
 		default:
 			err = errors.New("render: a palette without data")
 		}
@@ -248,8 +220,8 @@ func (s *source) palette() error {
 
 // aspect reads the shape of a pixel: the ratio, or what the spacings imply.
 func (s *source) aspect(k int) {
-	measures := s.functional(pixelMeasuresSequence, k)
-	for _, v := range [][]float64{s.d.Floats(pixelAspectRatio), measures.Floats(pixelSpacing), s.d.Floats(imagerPixelSpacing)} {
+	measures := s.functional(tag.PixelMeasuresSequence, k)
+	for _, v := range [][]float64{s.d.Floats(tag.PixelAspectRatio), measures.Floats(tag.PixelSpacing), s.d.Floats(tag.ImagerPixelSpacing)} {
 		if len(v) >= 2 && v[0] > 0 && v[1] > 0 && v[0]/v[1] > 0 && v[0]/v[1] < 1e6 {
 			s.Aspect = v[0] / v[1]
 			return
