@@ -91,10 +91,15 @@ func element(b []byte, group, number uint16, vr string, value []byte) []byte {
 	return append(b, value...)
 }
 
-// header is all that stands before the pixel data of a multi-frame Secondary Capture.
+// header is all that stands before the pixel data: of a Secondary Capture, or of
+// another class where that must not have signed samples.
 func header(syntax string, m *raster.Image, frames int) []byte {
 	us := func(v int) []byte { return binary.LittleEndian.AppendUint16(nil, uint16(v)) }
 	class, instance := "1.2.840.10008.5.1.4.1.1.7", "1.2.826.0.1.3680043.2.1143.1"
+	signed := 0
+	if m.Signed {
+		signed, class = 1, "1.2.840.10008.5.1.4.1.1.2" // CT Image Storage
+	}
 	meta := element(nil, 2, 0x0001, "OB", []byte{0, 1})
 	meta = element(meta, 2, 0x0002, "UI", []byte(class))
 	meta = element(meta, 2, 0x0003, "UI", []byte(instance))
@@ -125,10 +130,6 @@ func header(syntax string, m *raster.Image, frames int) []byte {
 	b = element(b, 0x28, 0x0100, "US", us(m.BitsAllocated))
 	b = element(b, 0x28, 0x0101, "US", us(m.Precision))
 	b = element(b, 0x28, 0x0102, "US", us(m.Precision-1))
-	signed := 0
-	if m.Signed {
-		signed = 1
-	}
 	return element(b, 0x28, 0x0103, "US", us(signed))
 }
 
