@@ -2,6 +2,7 @@ package association
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ type Proposal struct {
 	Contexts        []ul.ProposedContext // 1 to 128
 	MaxPDU          uint32               // maximum length offered; 0: DefaultMaxPDU
 	Timeouts        Timeouts
+	TLS             *tls.Config // nil: in the clear; see TLS.Client
 
 	// Roles are proposed for the SOP classes named; of the others we are SCU alone.
 	Roles []ul.RoleSelection
@@ -54,12 +56,20 @@ func (e *RejectedError) Transient() bool { return e.Result == ul.RejectedTransie
 // is a *RejectedError; one that accepts and takes no presentation context is
 // reported by ContextFor.
 func Dial(ctx context.Context, address string, p Proposal) (*Association, error) {
+	within := p.Timeouts.withDefaults().ARTIM
 	var d net.Dialer
-	dialing, cancel := context.WithTimeout(ctx, p.Timeouts.withDefaults().ARTIM)
+	dialing, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	c, err := d.DialContext(dialing, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("dicom/association: %w", err)
+	}
+	if p.TLS != nil {
+		c = tls.Client(quickACK(c), p.TLS)
+		if err := handshake(ctx, c, within); err != nil {
+			c.Close()
+			return nil, err
+		}
 	}
 	return Establish(ctx, c, p)
 }

@@ -231,6 +231,12 @@ func (s *Server) serveConn(ctx context.Context, c net.Conn, heard func()) {
 	a := newAssociation(ctx, c, false, s.Timeouts, s.maxPDU())
 	a.handlers = s.Handlers
 	log := s.log().With("peer", c.RemoteAddr().String())
+	if err := handshake(ctx, c, a.timeouts.ARTIM); err != nil {
+		heard()
+		c.Close()
+		log.Warn("dicom: connection refused", "error", err)
+		return
+	}
 	defer a.await(ctx)()
 	r, err := s.establish(a)
 	heard()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -89,11 +90,17 @@ func (a *archive) handler(_ context.Context, r store.Request, dataSet io.Reader)
 }
 
 // serve runs our SCP on a free port until the test ends.
-func serve(t testing.TB, h store.Handler) string {
+func serve(t testing.TB, h store.Handler) string { return serveTLS(t, h, nil) }
+
+func serveTLS(t testing.TB, h store.Handler, config *tls.Config) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if config != nil {
+		l = association.Secure(l, config)
 	}
 	stores, syntaxes := store.Accepts(), store.AcceptsTransferSyntax()
 	s := &association.Server{
@@ -119,11 +126,14 @@ func serve(t testing.TB, h store.Handler) string {
 		s.Serve(ctx, l)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	return l.Addr().String()
+	return address
 }
 
 // storescp runs DCMTK's SCP, which keeps the bytes, and returns its address.
-func storescp(t testing.TB, dir string) string {
+func storescp(t testing.TB, dir string) string { return storescpWith(t, dir, nil) }
+
+// storescpWith runs it with further arguments; config is for talking to it.
+func storescpWith(t testing.TB, dir string, config *tls.Config, args ...string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -133,13 +143,13 @@ func storescp(t testing.TB, dir string) string {
 	_, port, _ := net.SplitHostPort(address)
 	l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	c := dcmtk(ctx, "storescp", "+B", "+xa", "+uf", "-od", dir, port)
+	c := dcmtk(ctx, "storescp", append(args, "+B", "+xa", "+uf", "-od", dir, port)...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); c.Wait() })
 	for end := time.Now().Add(20 * time.Second); ; {
-		a, err := association.Dial(t.Context(), address, association.Proposal{Calling: "NHIP", Called: "STORESCP", Contexts: []ul.ProposedContext{echo.Context(1)}})
+		a, err := association.Dial(t.Context(), address, association.Proposal{Calling: "NHIP", Called: "STORESCP", TLS: config, Contexts: []ul.ProposedContext{echo.Context(1)}})
 		if err == nil {
 			if err := errors.Join(echo.Send(t.Context(), a), a.Release(t.Context())); err != nil {
 				t.Fatal(err)
