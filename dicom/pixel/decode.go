@@ -11,6 +11,7 @@ import (
 	"nhip/dicom/pixel/jpegll"
 	"nhip/dicom/pixel/jpegls"
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/rle"
 	"nhip/dicom/uid"
 )
 
@@ -49,6 +50,8 @@ func (f Format) decode(ctx context.Context, b []byte, l raster.Limits) (*Frame, 
 			return nil, err
 		}
 		return f.decodeWhole(inflated)
+	case rleScheme:
+		return f.decodeRLE(b, l)
 	case j2kScheme:
 		return f.decodeJ2K(ctx, b, l)
 	}
@@ -75,6 +78,19 @@ func (f Format) inflate(b []byte) ([]byte, error) {
 		return nil, &FormatError{What: "the frame cannot be inflated", Err: errCut}
 	}
 	return out.Bytes(), nil
+}
+
+// decodeRLE decodes a frame of PS3.5 annex G, which says nothing of itself but how
+// many segments it has.
+func (f Format) decodeRLE(b []byte, l raster.Limits) (*Frame, error) {
+	if f.BitsAllocated != f.cell() {
+		return nil, unsupported("RLE of %d bits allocated", f.BitsAllocated)
+	}
+	m, err := rle.Decode(b, raster.Image{Columns: f.Columns, Rows: f.Rows, Samples: f.Samples, BitsAllocated: f.BitsAllocated, Precision: f.BitsAllocated}, l)
+	if err != nil {
+		return nil, err
+	}
+	return f.frame(m), nil
 }
 
 // decodeJ2K decodes a codestream. Its own colour transform, of which YBR_RCT and

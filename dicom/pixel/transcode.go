@@ -14,6 +14,7 @@ import (
 	"nhip/dicom/pixel/jpegll"
 	"nhip/dicom/pixel/jpegls"
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/rle"
 	"nhip/dicom/tag"
 	"nhip/dicom/uid"
 )
@@ -34,7 +35,7 @@ func Decodes(transferSyntaxUID string) bool {
 // JPEG lossless with selection value 1, and JPEG-LS lossless.
 func Encodes(transferSyntaxUID string) bool {
 	switch transferSyntaxUID {
-	case uid.JPEGLosslessSV1, uid.JPEGLSLossless:
+	case uid.RLELossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless:
 		return true
 	}
 	return isNative(transferSyntaxUID)
@@ -323,6 +324,10 @@ func (t *transcoder) each(do func(*Frame) error) error {
 // encode codes a frame without loss.
 func encode(f *Frame, to string) ([]byte, error) {
 	switch to {
+	case uid.RLELossless:
+		m := *f.Image
+		m.Signed, m.Precision = false, m.BitsAllocated
+		return rle.Encode(&m)
 	case uid.JPEGLosslessSV1:
 		return jpegll.Encode(f.coding(), jpegll.Options{})
 	case uid.JPEGLSLossless:
