@@ -569,6 +569,77 @@ func TestTooManyAssociationsAreRejectedForNow(t *testing.T) {
 	})
 }
 
+// An address and an AE title have a share of all associations, and who is rejected
+// or gone takes none of it.
+func TestAPeerHasItsShare(t *testing.T) {
+	s := newServer(nil)
+	s.MaxAssociations, s.MaxPerPeer = 4, 2
+	refuse := s.Accept
+	s.Accept = func(r association.Request) association.Answer {
+		if r.Calling == "STRANGER" {
+			return association.Answer{Reject: &ul.RejectCallingAETitle}
+		}
+		return refuse(r)
+	}
+	address := listen(t, s)
+	var open []*association.Association
+	dial := func(from, calling string) error {
+		t.Helper()
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", address)
+		if err != nil {
+			t.Skipf("no loopback address %s here: %v", from, err)
+		}
+		a, err := association.Establish(t.Context(), c, association.Proposal{Calling: calling, Called: "B", Contexts: ctContexts})
+		if err == nil {
+			open = append(open, a)
+		}
+		return err
+	}
+	congested := func(err error) bool {
+		var rejected *association.RejectedError
+		return errors.As(err, &rejected) && rejected.AssociateRJ == ul.RejectTemporaryCongestion
+	}
+	for _, c := range []struct {
+		from, calling string
+		ok            bool
+	}{
+		{"127.0.0.1", "CT1", true},
+		{"127.0.0.2", "CT1", true},
+		{"127.0.0.3", "CT1", false}, // the AE title has two
+		{"127.0.0.1", "CT2", true},
+		{"127.0.0.1", "CT3", false}, // the address has two
+		{"127.0.0.3", "CT3", true},
+		{"127.0.0.4", "CT4", false}, // there are four
+	} {
+		if err := dial(c.from, c.calling); (err == nil) != c.ok || !c.ok && !congested(err) {
+			t.Errorf("%s from %s: %v", c.calling, c.from, err)
+		}
+	}
+	for range 3 {
+		if err := dial("127.0.0.5", "STRANGER"); err == nil || !congested(err) {
+			t.Errorf("a stranger while there are four: %v", err)
+		}
+	}
+	for _, a := range open {
+		if err := a.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	var err error
+	for range 500 { // the server may still be at the end of them
+		if err = dial("127.0.0.1", "CT1"); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open[len(open)-1].Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // establish is our requestor against a scripted acceptor.
 func establish(t *testing.T, contexts []ul.ProposedContext, acceptor func(peer)) (*association.Association, error) {
 	t.Helper()

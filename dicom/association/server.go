@@ -78,6 +78,10 @@ type Server struct {
 
 	MaxPDU          uint32 // maximum length offered; 0: DefaultMaxPDU; up to LargestMaxPDU
 	MaxAssociations int    // more are rejected for now, 2/3/1; 0: 64
+	// MaxPerPeer is how many associations an address may have, and how many a calling
+	// AE title, so that one peer keeps no other out, however long it is idle; more are
+	// rejected for now. 0: no other limit than MaxAssociations.
+	MaxPerPeer int
 	// Known, if set, says from which addresses peers may call. All others together
 	// have no more than the spare connections, so that they keep no peer out; any
 	// address has at most half of all.
@@ -88,8 +92,11 @@ type Server struct {
 	mu          sync.Mutex
 	connections int
 	unheard     map[netip.Addr]int // connections whose A-ASSOCIATE-RQ is awaited; strangers share the zero address
-	open        int
+	open        map[any]int        // associations by address and by calling AE title, and of all
 }
+
+// all is the key of Server.open under which every association is counted.
+type all struct{}
 
 // maxUnheard connections of one address may be open before their A-ASSOCIATE-RQ,
 // and spareConnections of all beyond MaxAssociations, so that a peer can be told
@@ -205,20 +212,33 @@ func (s *Server) place(c net.Conn) netip.Addr {
 }
 
 // begin counts an association; false where there are too many.
-func (s *Server) begin() bool {
+func (s *Server) begin(r Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open >= s.maxAssociations() {
+	perPeer := s.MaxPerPeer
+	if perPeer == 0 {
+		perPeer = s.maxAssociations()
+	}
+	if s.open[all{}] >= s.maxAssociations() || s.open[r.Peer.Addr()] >= perPeer || s.open[r.Calling] >= perPeer {
 		return false
 	}
-	s.open++
+	if s.open == nil {
+		s.open = map[any]int{}
+	}
+	for _, key := range []any{all{}, r.Peer.Addr(), r.Calling} {
+		s.open[key]++
+	}
 	return true
 }
 
-func (s *Server) end() {
+func (s *Server) end(r Request) {
 	s.mu.Lock()
-	s.open--
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	for _, key := range []any{all{}, r.Peer.Addr(), r.Calling} {
+		if s.open[key]--; s.open[key] == 0 {
+			delete(s.open, key)
+		}
+	}
 }
 
 // ServeConn serves one connection and returns when its association has ended
@@ -243,7 +263,7 @@ func (s *Server) serveConn(ctx context.Context, c net.Conn, heard func()) {
 	if err != nil {
 		a.finish()
 	} else {
-		defer s.end()
+		defer s.end(r)
 		log = log.With("calling", a.Calling, "called", a.Called)
 		log.Debug("dicom: association accepted", "contexts", len(a.contexts))
 		a.run()
@@ -299,7 +319,7 @@ func (s *Server) establish(a *Association) (Request, error) {
 		return r, a.Err()
 	}
 	if err := a.step(ul.EvtAccept, s.accept(a, rq, answer), ul.Abort{}, nil); err != nil {
-		s.end()
+		s.end(r)
 		return r, a.fail(errors.Join(ErrLost, err))
 	}
 	return r, nil
@@ -314,12 +334,12 @@ func (s *Server) decide(r Request, rq ul.AssociateRQ) Answer {
 		return Answer{Reject: &ul.RejectProtocolVersion}
 	case rq.ApplicationContext != uid.DICOMApplicationContext:
 		return Answer{Reject: &ul.RejectApplicationContext}
-	case !s.begin():
+	case !s.begin(r):
 		return Answer{Reject: &ul.RejectTemporaryCongestion}
 	}
 	answer := s.Accept(r)
 	if answer.Reject != nil {
-		s.end()
+		s.end(r)
 	}
 	return answer
 }
