@@ -173,7 +173,7 @@ func (s *SCP) answers(ctx context.Context, a *association.Association, m *associ
 	sent := 0
 	for entity, err := range s.Source.Entities(searching, q) {
 		switch {
-		case cancelled(m):
+		case service.Cancelled(m):
 			return final(dimse.Cancelled, "")
 		case searching.Err() != nil:
 			return final(dimse.OutOfResources, fmt.Sprintf("not finished within %v", l.Time))
@@ -195,7 +195,7 @@ func (s *SCP) answers(ctx context.Context, a *association.Association, m *associ
 		sent++
 	}
 	switch {
-	case cancelled(m):
+	case service.Cancelled(m):
 		return final(dimse.Cancelled, "")
 	case searching.Err() != nil:
 		return final(dimse.OutOfResources, fmt.Sprintf("not finished within %v", l.Time))
@@ -203,11 +203,3 @@ func (s *SCP) answers(ctx context.Context, a *association.Association, m *associ
 	return final(dimse.Success, "")
 }
 
-func cancelled(m *association.Message) bool {
-	select {
-	case <-m.Cancelled():
-		return true
-	default:
-		return false
-	}
-}

@@ -144,7 +144,7 @@ func (c *Counts) Done(instance string, s dimse.Status) {
 // Final is the last response and its data set, PS3.4 tables C.4-2 and C.4-3:
 // success; B000H where a sub-operation failed or had a warning; A702H where all
 // failed; FE00H where the peer has cancelled. The data set lists the instances
-// that failed, those not begun among them when cancelled.
+// that failed.
 func (c *Counts) Final(cancelled bool) (dimse.Command, *dicom.Dataset) {
 	n := c.SubOperations
 	rsp := dimse.Command{SubOperations: &n}
@@ -214,3 +214,46 @@ func Kinds(instances []Instance) []store.Kind {
 	}
 	return kinds
 }
+
+// A Result is what a peer made of a C-MOVE or C-GET.
+type Result struct {
+	Status dimse.Status
+	dimse.SubOperations
+	FailedUIDs []string // as the peer lists them
+}
+
+// Await takes the responses of a C-MOVE or C-GET and calls progress, which may be
+// nil, for each that is pending. Where it returns false the operation is
+// cancelled.
+func Await(ctx context.Context, call *association.Call, progress func(dimse.SubOperations) bool) (Result, error) {
+	var r Result
+	wanted := true
+	for {
+		rsp, err := call.Next(ctx)
+		if err != nil {
+			return r, err
+		}
+		if n := rsp.Command.SubOperations; n != nil {
+			r.SubOperations = *n
+		}
+		if rsp.Command.Status.Class() == dimse.ClassPending {
+			if wanted && progress != nil && !progress(r.SubOperations) {
+				wanted = false
+				if err := call.Cancel(ctx); err != nil {
+					return r, err
+				}
+			}
+			continue
+		}
+		r.Status = rsp.Command.Status
+		d, err := service.Read(rsp, maxFailedList)
+		if err != nil {
+			return r, err
+		}
+		r.FailedUIDs = d.Texts(tag.FailedSOPInstanceUIDList)
+		return r, nil
+	}
+}
+
+// maxFailedList is 65,535 UIDs.
+const maxFailedList = 65535*65 + 1024

@@ -114,3 +114,14 @@ func Until(ctx context.Context, m *association.Message, limit time.Duration) (co
 	}()
 	return ctx, sync.OnceFunc(func() { cancel(); close(done) })
 }
+
+// Cancelled reports whether the peer has cancelled a request, or nobody is left
+// to be answered.
+func Cancelled(m *association.Message) bool {
+	select {
+	case <-m.Cancelled():
+		return true
+	default:
+		return false
+	}
+}
