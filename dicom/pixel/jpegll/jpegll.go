@@ -27,7 +27,9 @@ func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
 	if err := d.decode(); err != nil {
 		return nil, err
 	}
-	d.image.Colour = d.colour
+	if d.image.Samples > 1 {
+		d.image.Colour = d.colour
+	}
 	return d.image, nil
 }
 

@@ -55,7 +55,9 @@ func (d *decoder) decode() error {
 			return err
 		}
 		if d.image != nil && d.complete() {
-			d.image.Colour = d.colour
+			if d.image.Samples > 1 {
+				d.image.Colour = d.colour
+			}
 			return nil
 		}
 	}

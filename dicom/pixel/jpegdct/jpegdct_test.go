@@ -1,0 +1,176 @@
+package jpegdct
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"testing"
+
+	"nhip/dicom/pixel/internal/t81"
+	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
+)
+
+// smooth is a picture of slopes, which subsampling keeps.
+func smooth(columns, rows, samples, precision int) *raster.Image {
+	m := &raster.Image{Columns: columns, Rows: rows, Samples: samples, Precision: precision, BitsAllocated: 16}
+	if precision <= 8 {
+		m.BitsAllocated = 8
+	}
+	white := 1<<precision - 1
+	for y := range rows {
+		for x := range columns {
+			for c := range samples {
+				m.Pix = rastertest.Append(m.Pix, (x+2*y+c*20)*white/(columns+2*rows+80), m.BitsAllocated)
+			}
+		}
+	}
+	return m
+}
+
+// What is coded by the definitions is decoded to within the rounding.
+func TestSequentialByTheDefinitions(t *testing.T) {
+	for _, c := range []struct {
+		samples, precision int
+		h, v               []int
+		near               int
+	}{
+		{1, 12, []int{1}, []int{1}, 2},
+		{1, 12, []int{2}, []int{2}, 2}, // of one component they say nothing
+		{3, 12, []int{1, 1, 1}, []int{1, 1, 1}, 2},
+		{3, 12, []int{2, 1, 1}, []int{1, 1, 1}, 60},
+		{3, 12, []int{2, 1, 1}, []int{2, 1, 1}, 100},
+		{2, 8, []int{1, 1}, []int{1, 1}, 2},
+		{4, 8, []int{1, 1, 1, 1}, []int{1, 1, 1, 1}, 2},
+		{4, 8, []int{2, 1, 1, 2}, []int{2, 1, 1, 2}, 7},
+		{3, 8, []int{1, 1, 2}, []int{1, 1, 1}, 4},
+		{3, 8, []int{3, 1, 1}, []int{1, 1, 1}, 6},
+	} {
+		for _, size := range [][2]int{{1, 1}, {8, 8}, {17, 9}, {40, 33}} {
+			for _, separate := range []bool{false, true} {
+				for _, restart := range []int{0, 1, 3} {
+					name := fmt.Sprintf("%d×%d, %d samples of %d bits, sampling %v %v, separate %v, restart %d",
+						size[0], size[1], c.samples, c.precision, c.h, c.v, separate, restart)
+					m := smooth(size[0], size[1], c.samples, c.precision)
+					e := testEncoder{h: c.h, v: c.v, restart: restart, separate: separate, step: 1, marker: extended}
+					b := e.encode(m)
+					back, err := Decode(b, raster.Limits{})
+					if err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					near := c.near
+					if size[0] < 16 {
+						near *= 20 // few samples, steep slopes
+					}
+					if difference := rastertest.Compare(m, back, near); difference != "" {
+						t.Errorf("%s: %s", name, difference)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Our decoder of sequential frames and the standard library's give the same.
+func TestSequentialAsTheStandardLibrary(t *testing.T) {
+	for _, quality := range []int{30, 75, 100} {
+		for name, b := range standardStreams(t, 45, 37, quality) {
+			d := &decoder{Stream: t81.Stream{Codec: codec, Data: b}}
+			if err := d.survey(raster.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			theirs, _, err := d.standard()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, err := d.sequential()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if difference := rastertest.Compare(theirs, ours, 1); difference != "" {
+				t.Errorf("%s, quality %d: %s", name, quality, difference)
+			}
+		}
+	}
+}
+
+// standardStreams are a grey and a colour picture coded by the standard library.
+func standardStreams(t testing.TB, columns, rows, quality int) map[string][]byte {
+	grey, rgb := image.NewGray(image.Rect(0, 0, columns, rows)), image.NewRGBA(image.Rect(0, 0, columns, rows))
+	for y := range rows {
+		for x := range columns {
+			grey.SetGray(x, y, color.Gray{Y: byte(x*5 + y*3)})
+			rgb.Set(x, y, color.RGBA{R: byte(x * 5), G: byte(y * 7), B: byte(x * y), A: 255})
+		}
+	}
+	streams := map[string][]byte{}
+	for name, m := range map[string]image.Image{"grey": grey, "colour": rgb} {
+		var b bytes.Buffer
+		if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: quality}); err != nil {
+			t.Fatal(err)
+		}
+		streams[name] = b.Bytes()
+	}
+	return streams
+}
+
+// samples are streams of every way through the decoder.
+func samples(t testing.TB) map[string][]byte {
+	streams := standardStreams(t, 20, 11, 80)
+	streams["12 bits"] = (&testEncoder{h: []int{1}, v: []int{1}, step: 3, marker: extended}).encode(smooth(20, 11, 1, 12))
+	streams["12 bits, subsampled, restarts"] = (&testEncoder{
+		h: []int{2, 1, 1}, v: []int{2, 1, 1}, restart: 1, step: 3, marker: extended,
+	}).encode(smooth(20, 11, 3, 12))
+	streams["two components"] = (&testEncoder{
+		h: []int{1, 1}, v: []int{1, 1}, separate: true, step: 3, marker: baseline,
+	}).encode(smooth(20, 11, 2, 8))
+	return streams
+}
+
+// A stream that was cut is an error, or the whole picture where nothing but the EOI
+// marker is missing.
+func TestCutAtEveryByte(t *testing.T) {
+	for name, b := range samples(t) {
+		whole, err := Decode(b, raster.Limits{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for cut := range b {
+			back, err := Decode(b[:cut], raster.Limits{})
+			switch {
+			case err == nil && cut < len(b)-2:
+				t.Fatalf("%s cut at %d of %d: no error", name, cut, len(b))
+			case err == nil:
+				if difference := rastertest.Compare(whole, back, 0); difference != "" {
+					t.Fatal(difference)
+				}
+			}
+		}
+		if _, err := Decode(b[:len(b)-2], raster.Limits{}); err != nil {
+			t.Errorf("%s without EOI: %v", name, err)
+		}
+	}
+}
+
+func TestColourIsWhatTheStreamSays(t *testing.T) {
+	adobe := func(transform byte) []byte {
+		return append([]byte{0xFF, t81.APP14, 0, 14}, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, transform)
+	}
+	jfif := []byte{0xFF, t81.APP0, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0}
+	stream := samples(t)["12 bits, subsampled, restarts"]
+	for _, c := range []struct {
+		segment []byte
+		want    raster.Colour
+	}{
+		{nil, raster.ColourUnspecified}, {jfif, raster.ColourYCbCr},
+		{adobe(0), raster.ColourRGB}, {adobe(1), raster.ColourYCbCr}, {adobe(2), raster.ColourYCCK},
+	} {
+		b := append(append(bytes.Clone(stream[:2]), c.segment...), stream[2:]...)
+		m, err := Decode(b, raster.Limits{})
+		if err != nil || m.Colour != c.want {
+			t.Errorf("%v: %v", c.want, err)
+		}
+	}
+}
