@@ -97,6 +97,7 @@ func (s *segments) one(at int) (int, error) {
 		return 0, fmt.Errorf("render: a segmented palette of more than %d entries", s.most)
 	}
 	switch {
+	case n == 0: // adds nothing, and copies of it would take for ever
 	case kind == discreteSegment && n <= len(s.data)-at:
 		s.out = append(s.out, s.data[at:at+n]...)
 		return at + n, nil
