@@ -11,10 +11,10 @@ import (
 	"nhip/storage/diskguard"
 )
 
-// The store lies in mapped files: where the disk is full when the system has to
-// find a block for one of them, the process dies (SIGBUS). So a guard knows the
-// free space before every batch, and what Badger may write by itself at any
-// moment stays free: the flush of the memtables, a compaction, one transaction.
+// The store lies in mapped files, and where the disk is full when one is made
+// everything waits (see mapped.go). So a guard knows the free space before every
+// batch, and what Badger may write by itself at any moment stays free: the next
+// write-ahead log, the flush of the memtables, a compaction, one transaction.
 
 // ErrDiskFull says that the disk is too full for what was to be written. Nothing
 // was.
@@ -99,7 +99,7 @@ func (s *Store) guardDisk(ctx context.Context, dir string) error {
 // become tables, and a compaction may follow.
 func (s *Store) openingNeed(dir string) uint64 {
 	logs := allocated(filepath.Join(dir, "*.mem"))
-	need := transactionRoom + logs
+	need := transactionRoom + memReserve + logs
 	file, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if err != nil {
 		return need // a new store
@@ -116,7 +116,8 @@ func (s *Store) openingNeed(dir string) uint64 {
 	return need + min(allocated(filepath.Join(dir, "*.sst")), first+compactionRoom)
 }
 
-// need is what Badger may write by itself from now on.
+// need is what Badger may write by itself from now on: the next write-ahead log,
+// and the table of the one before, which gives its place back then.
 func (s *Store) need() uint64 {
 	var all, first, base uint64
 	for _, l := range s.db.Levels() {
@@ -129,8 +130,7 @@ func (s *Store) need() uint64 {
 			base = size
 		}
 	}
-	logs := max(memTable, allocated(filepath.Join(s.storeDir(), "*.mem")))
-	return transactionRoom + logs + min(all, first+base+compactionRoom)
+	return transactionRoom + 2*memReserve + min(all, first+base+compactionRoom)
 }
 
 // allocated is what the files of a pattern take of the disk.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -40,6 +41,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
 		failed:   make(chan struct{}),
+		stuck:    make(chan struct{}),
 		stop:     stop,
 		reading:  map[uint64]int{},
 		last:     map[string]uint64{},
@@ -175,8 +177,7 @@ func makePrivate(dir string) error {
 // empty and the write-ahead log is the memtable's. Tables are not compressed and
 // have no cache: blocks are read and verified where they are mapped. Compacting
 // already at two tables of level 0 costs twice the CPU under load. Nothing is
-// compacted at Close: Badger loses what a compaction cannot write (see closeBadger),
-// and a stop is no time for it.
+// compacted at Close: a stop is no time for it.
 func (s *Store) settings(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithSyncWrites(true).
@@ -231,7 +232,7 @@ func (badgerLog) Debugf(string, ...any) {}
 // openBadger opens Badger, waiting for the directory lock of a dying process.
 func (s *Store) openBadger(ctx context.Context, dir string) error {
 	err := s.patiently(ctx, func() (err error) {
-		s.db, err = badger.OpenManaged(s.settings(dir))
+		s.db, err = s.openDB(dir)
 		if err != nil && strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return ErrInUse
 		}
@@ -241,6 +242,9 @@ func (s *Store) openBadger(ctx context.Context, dir string) error {
 		return err
 	}
 	s.db = nil
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w to open the store. Nothing is lost; free some space and start again", ErrDiskFull)
+	}
 	return fmt.Errorf("storage: %s: the store cannot be opened: %s", s.o.Dir, reason(err))
 }
 
