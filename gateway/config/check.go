@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"nhip/dicom/association"
 )
 
 // Env is what the check has to know of the rest of the program. A nil field is
@@ -163,6 +165,8 @@ func (k *checker) listeners() {
 	}
 	k.aeTitle("dicom.ae_title", "[dicom]", "ae_title", k.DICOM.AETitle)
 	k.between("dicom.max_associations", "[dicom]", "max_associations", k.DICOM.MaxAssociations, 1, 1000)
+	k.between("dicom.max_per_modality", "[dicom]", "max_per_modality", k.DICOM.MaxPerModality, 1, 1000)
+	k.dicomTLS()
 	for _, uid := range k.DICOM.SOPClasses {
 		if len(uid) > 64 || !uidPattern.MatchString(uid) {
 			k.wrong("dicom.sop_classes", "[dicom]", "sop_classes: %q is not a UID", uid)
@@ -174,10 +178,36 @@ func (k *checker) listeners() {
 	k.between("mqtt.max_clients", "[mqtt]", "max_clients", k.MQTT.MaxClients, 1, 10000)
 }
 
+// dicomTLS checks the TLS listener of DICOM and what modalities show it.
+func (k *checker) dicomTLS() {
+	k.listenAt("dicom.tls_listen", "[dicom]", k.DICOM.TLSListen, len(k.Modalities) == 0, "it may leave 127.0.0.1 only when a [[modality]] is named")
+	if len(k.DICOM.TLSListen) == 0 {
+		if k.DICOM.TLSCertificate != "" || k.DICOM.TLSKey != "" {
+			k.keyPair()
+		}
+		return
+	}
+	if _, err := k.DICOMServer().Server(); err != nil {
+		k.wrong("dicom.tls_listen", "[dicom]", "tls_listen: %v", err)
+	}
+}
+
+// keyPair checks the certificate that only destinations are shown.
+func (k *checker) keyPair() {
+	t := k.DICOMServer()
+	t.CA, t.Clients = "", association.CertificateIgnored
+	if _, err := t.Server(); err != nil {
+		k.wrong("dicom.tls_certificate", "[dicom]", "tls_certificate: %v", err)
+	}
+}
+
 // listen checks a listener of the gateway's own; away says why it may not leave
 // loopback while loopbackOnly.
 func (k *checker) listen(block string, addresses []string, loopbackOnly bool, away string) {
-	key, where := block+".listen", "["+block+"]"
+	k.listenAt(block+".listen", "["+block+"]", addresses, loopbackOnly, away)
+}
+
+func (k *checker) listenAt(key, where string, addresses []string, loopbackOnly bool, away string) {
 	for _, address := range addresses {
 		host, port, err := hostPort(address)
 		if err != nil {
@@ -236,7 +266,7 @@ func (k *checker) destinationAddress(key, where, address string) {
 }
 
 func (k *checker) ownListener(host, port string) bool {
-	for _, address := range slices.Concat(k.DICOM.Listen, k.HL7.Listen) {
+	for _, address := range slices.Concat(k.DICOM.Listen, k.DICOM.TLSListen, k.HL7.Listen) {
 		h, p, err := hostPort(address)
 		if err == nil && p == port && (h == host || loopback(host) && (loopback(h) || wildcard(h))) {
 			return true
@@ -249,7 +279,7 @@ func (k *checker) ownListener(host, port string) bool {
 func (k *checker) kind(key, where string, d Destination) {
 	switch d.Kind {
 	case KindHL7:
-		k.foreign(key, where, d.Kind, "called_ae_title", "calling_ae_title")
+		k.foreign(key, where, d.Kind, "called_ae_title", "calling_ae_title", "tls", "tls_ca", "tls_name")
 		for name, value := range map[string]string{"receiving_application": d.ReceivingApplication, "receiving_facility": d.ReceivingFacility} {
 			k.hl7Name(key, where, name, value)
 		}
@@ -262,6 +292,11 @@ func (k *checker) kind(key, where string, d Destination) {
 		}
 		if _, set := k.lines[key+".calling_ae_title"]; set {
 			k.aeTitle(key+".calling_ae_title", where, "calling_ae_title", d.CallingAETitle)
+		}
+		if t, on := k.DICOMClient(d); on {
+			if _, err := t.Client(); err != nil {
+				k.wrong(key+".tls", where, "tls: %v", err)
+			}
 		}
 	}
 }
@@ -296,6 +331,13 @@ func (k *checker) modality(i int, m Modality, titles map[string]string) {
 		titles[m.AETitle] = where
 	}
 	k.addresses(key, where, m.Address)
+	switch {
+	case m.Certificate == "":
+	case len(k.DICOM.TLSListen) == 0:
+		k.wrong(key+".certificate", where, "certificate: there is no [dicom] tls_listen on which it could be shown")
+	case k.DICOM.TLSClients == CertificateNone:
+		k.wrong(key+".certificate", where, `certificate: [dicom] tls_clients = "none" asks for none`)
+	}
 	k.to(key, where, m.To, KindDICOM)
 	if len(m.To) == 0 {
 		k.note(key, where, "to is empty: its images are stored, and go nowhere")

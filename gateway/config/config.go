@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // a site's PC may have no time zone data
+
+	"nhip/dicom/association"
 )
 
 // Sample is the commented sample file: every key with its default and reason.
@@ -84,7 +86,15 @@ type DICOM struct {
 	Listen          []string `toml:"listen" default:"127.0.0.1:11112"`
 	AETitle         string   `toml:"ae_title" default:"NHIP"`
 	MaxAssociations int      `toml:"max_associations" default:"50"`
-	SOPClasses      []string `toml:"sop_classes" default:""` // besides the storage SOP classes of PS3.6
+	MaxPerModality  int      `toml:"max_per_modality" default:"16"` // of one address, and of one AE title
+	SOPClasses      []string `toml:"sop_classes" default:""`        // besides the storage SOP classes of PS3.6
+
+	// PS3.15 sections B.12 and B.13. After Load files are relative to the working directory.
+	TLSListen      []string `toml:"tls_listen" default:""`
+	TLSCertificate string   `toml:"tls_certificate" default:""`
+	TLSKey         string   `toml:"tls_key" default:""`
+	TLSCA          string   `toml:"tls_ca" default:""`
+	TLSClients     string   `toml:"tls_clients" default:"required" oneof:"required optional none"`
 }
 
 // HL7 is [hl7], the shared MLLP listener.
@@ -143,8 +153,11 @@ type Modality struct {
 	Name    string         `toml:"name" need:"yes"`
 	AETitle string         `toml:"ae_title" need:"yes"`
 	Address []netip.Prefix `toml:"address" need:"yes"`
-	Silent  time.Duration  `toml:"silent" default:"0" never:"yes"`
-	To      []string       `toml:"to" default:""`
+	// Certificate is a name in the certificate that it shows by TLS; empty: it may come
+	// in the clear.
+	Certificate string        `toml:"certificate" default:""`
+	Silent      time.Duration `toml:"silent" default:"0" never:"yes"`
+	To          []string      `toml:"to" default:""`
 }
 
 // Monitor is one [[monitor]].
@@ -202,6 +215,9 @@ type Destination struct {
 	// kind = "dicom"
 	CalledAETitle  string `toml:"called_ae_title" default:"" kind:"dicom"`
 	CallingAETitle string `toml:"calling_ae_title" default:"" kind:"dicom"` // after Load: [dicom].ae_title where not set
+	TLS            string `toml:"tls" default:"none" oneof:"none required" kind:"dicom"`
+	TLSCA          string `toml:"tls_ca" default:"" kind:"dicom"`   // after Load: [dicom].tls_ca where not set
+	TLSName        string `toml:"tls_name" default:"" kind:"dicom"` // the name that the server's certificate has to have; empty: any
 }
 
 // What becomes of a message that was sent and not answered.
@@ -222,6 +238,28 @@ type Alerts struct {
 	Drift   time.Duration `toml:"drift" default:"60s"`   // a device's clock against ours
 	Again   time.Duration `toml:"again" default:"15m"`   // the same alert is told again no sooner
 	PerHour int           `toml:"per_hour" default:"20"` // messages, over all alerts
+}
+
+// What [dicom] tls_clients asks of a modality, and what a destination's tls may be.
+const (
+	CertificateRequired = "required"
+	CertificateOptional = "optional"
+	CertificateNone     = "none"
+)
+
+// DICOMServer is how [dicom] tls_listen is secured.
+func (c *Config) DICOMServer() association.TLS {
+	clients := map[string]association.ClientCertificate{
+		CertificateRequired: association.CertificateRequired,
+		CertificateOptional: association.CertificateOptional,
+		CertificateNone:     association.CertificateIgnored,
+	}[c.DICOM.TLSClients]
+	return association.TLS{Certificate: c.DICOM.TLSCertificate, Key: c.DICOM.TLSKey, CA: c.DICOM.TLSCA, Clients: clients}
+}
+
+// DICOMClient is how associations with a destination are secured, if they are.
+func (c *Config) DICOMClient(d Destination) (association.TLS, bool) {
+	return association.TLS{Certificate: c.DICOM.TLSCertificate, Key: c.DICOM.TLSKey, CA: d.TLSCA, ServerName: d.TLSName}, d.TLS != CertificateNone
 }
 
 // What [smtp] does about STARTTLS.
@@ -358,6 +396,9 @@ func (c *Config) complete(file string) {
 	for i := range c.MQTTUsers {
 		c.MQTTUsers[i].PasswordFile = under(dir, c.MQTTUsers[i].PasswordFile)
 	}
+	for _, file := range []*string{&c.DICOM.TLSCertificate, &c.DICOM.TLSKey, &c.DICOM.TLSCA} {
+		*file = under(dir, *file)
+	}
 	c.SMTP.PasswordFile = under(dir, c.SMTP.PasswordFile)
 	for i := range c.Webhooks {
 		c.Webhooks[i].TokenFile = under(dir, c.Webhooks[i].TokenFile)
@@ -366,6 +407,9 @@ func (c *Config) complete(file string) {
 		d := &c.Destinations[i]
 		if d.Kind == KindDICOM && d.CallingAETitle == "" {
 			d.CallingAETitle = c.DICOM.AETitle
+		}
+		if d.TLSCA = under(dir, d.TLSCA); d.TLSCA == "" {
+			d.TLSCA = c.DICOM.TLSCA
 		}
 	}
 }

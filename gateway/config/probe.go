@@ -22,6 +22,9 @@ func (c *Config) Probe() []Problem {
 			k.probeListen(block+".listen", "["+block+"]", a)
 		}
 	}
+	for _, a := range c.DICOM.TLSListen {
+		k.probeListen("dicom.tls_listen", "[dicom]", a)
+	}
 	for i, a := range c.Analysers {
 		k.probePort(fmt.Sprintf("analyser[%d].port", i), label("analyser", a.Name, i), a.Port)
 	}

@@ -58,8 +58,8 @@ type Status struct {
 
 // Listen has the real addresses of the open listeners.
 type Listen struct {
-	Console, DICOM, HL7, MQTT []string
-	Analyser, Monitor         map[string]string // by name in the configuration
+	Console, DICOM, DICOMTLS, HL7, MQTT []string
+	Analyser, Monitor                   map[string]string // by name in the configuration
 }
 
 // A Connection is a device, a system or a destination of the configuration.

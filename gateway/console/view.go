@@ -44,6 +44,7 @@ type siteView struct {
 type listenView struct {
 	Console  addresses            `json:"console"`
 	DICOM    addresses            `json:"dicom"`
+	DICOMTLS addresses            `json:"dicom_tls,omitempty"`
 	HL7      addresses            `json:"hl7"`
 	MQTT     addresses            `json:"mqtt"`
 	Analyser map[string]addresses `json:"analyser"`
@@ -259,7 +260,7 @@ func (v viewer) status(s Status, unhealthy []Words) statusView {
 		Healthy: len(unhealthy) == 0,
 		Reasons: each(unhealthy, func(w Words) string { return w.in(v.lang) }),
 		Listen: listenView{
-			Console: s.Listen.Console, DICOM: s.Listen.DICOM, HL7: s.Listen.HL7, MQTT: s.Listen.MQTT,
+			Console: s.Listen.Console, DICOM: s.Listen.DICOM, DICOMTLS: s.Listen.DICOMTLS, HL7: s.Listen.HL7, MQTT: s.Listen.MQTT,
 			Analyser: single(s.Listen.Analyser), Monitor: single(s.Listen.Monitor),
 		},
 		Connections: each(s.Connections, v.connection),

@@ -2,6 +2,7 @@ package modality
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"slices"
@@ -24,6 +25,7 @@ type Destination struct {
 	Address         string // host:port
 	Called, Calling string // AE titles
 	Connect, Answer time.Duration
+	TLS             func() (*tls.Config, error) // nil: in the clear
 }
 
 // A File is a stored object.
@@ -126,6 +128,9 @@ func Settle(s dimse.Status) delivery.Event {
 // associate makes sure that there is an association with a context for a kind,
 // or says what is in the way.
 func (f *Forwarder) associate(ctx context.Context, k store.Kind) (delivery.Event, bool) {
+	if f.a != nil && f.a.Err() != nil {
+		f.a = nil // the peer has ended it
+	}
 	if f.a != nil {
 		if slices.Contains(f.kinds, k) {
 			return delivery.Event{}, true
@@ -140,8 +145,15 @@ func (f *Forwarder) associate(ctx context.Context, k store.Kind) (delivery.Event
 		f.kinds = slices.Delete(f.kinds, 0, n)
 	}
 	contexts, _ := store.Contexts(f.kinds)
+	var secured *tls.Config
+	if f.d.TLS != nil {
+		var err error
+		if secured, err = f.d.TLS(); err != nil {
+			return delivery.Event{Kind: delivery.NotSent, Why: reason.Network(err)}, false
+		}
+	}
 	a, err := association.Dial(ctx, f.d.Address, association.Proposal{
-		Calling: f.d.Calling, Called: f.d.Called, Contexts: contexts,
+		Calling: f.d.Calling, Called: f.d.Called, Contexts: contexts, TLS: secured,
 		Timeouts: association.Timeouts{ARTIM: f.d.Connect, DIMSE: f.d.Answer, Response: f.d.Answer},
 	})
 	var rejected *association.RejectedError

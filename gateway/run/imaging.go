@@ -23,7 +23,7 @@ import (
 
 // startDICOM opens the DICOM listener.
 func (g *Gateway) startDICOM() {
-	if len(g.cfg.DICOM.Listen) == 0 {
+	if len(g.cfg.DICOM.Listen)+len(g.cfg.DICOM.TLSListen) == 0 {
 		return
 	}
 	for _, m := range g.cfg.Modalities {
@@ -40,6 +40,7 @@ func (g *Gateway) startDICOM() {
 	server := &association.Server{
 		Accept:          g.accept,
 		MaxAssociations: g.cfg.DICOM.MaxAssociations,
+		MaxPerPeer:      g.cfg.DICOM.MaxPerModality,
 		Known: func(from netip.Addr) bool {
 			return slices.ContainsFunc(g.cfg.Modalities, func(m config.Modality) bool { return config.Contains(m.Address, from) })
 		},
@@ -50,13 +51,35 @@ func (g *Gateway) startDICOM() {
 			dimse.CStoreRQ: store.Handle(s.Handle),
 		},
 	}
-	g.keepOpen("dicom", func() ([]string, func(context.Context) error, error) {
-		open, err := listenAll(g.cfg.DICOM.Listen)
-		if err != nil {
-			return nil, nil, err
-		}
-		return addressesOf(open), func(ctx context.Context) error { return serveDICOM(ctx, server, open) }, nil
-	})
+	if len(g.cfg.DICOM.Listen) > 0 {
+		g.keepOpen("dicom", func() ([]string, func(context.Context) error, error) {
+			open, err := listenAll(g.cfg.DICOM.Listen)
+			if err != nil {
+				return nil, nil, err
+			}
+			return addressesOf(open), func(ctx context.Context) error { return serveDICOM(ctx, server, open) }, nil
+		})
+	}
+	if len(g.cfg.DICOM.TLSListen) > 0 {
+		g.keepOpen("dicom tls", func() ([]string, func(context.Context) error, error) { return g.openDICOMTLS(server) })
+	}
+}
+
+// openDICOMTLS opens the listener for modalities that speak TLS.
+func (g *Gateway) openDICOMTLS(server *association.Server) ([]string, func(context.Context) error, error) {
+	secured, err := g.cfg.DICOMServer().Server()
+	if err != nil {
+		return nil, nil, err
+	}
+	open, err := listenAll(g.cfg.DICOM.TLSListen)
+	if err != nil {
+		return nil, nil, err
+	}
+	addresses := addressesOf(open)
+	for i, l := range open {
+		open[i] = association.Secure(l, secured)
+	}
+	return addresses, func(ctx context.Context) error { return serveDICOM(ctx, server, open) }, nil
 }
 
 func serveDICOM(ctx context.Context, server *association.Server, open []net.Listener) error {
@@ -80,6 +103,10 @@ func (g *Gateway) accept(r association.Request) association.Answer {
 		return association.Answer{Reject: &ul.RejectCalledAETitle}
 	}
 	m, ok := g.modality(r.Calling, r.Peer.Addr())
+	if ok && m.Certificate != "" && !slices.Contains(association.CertificateNames(r.TLS), m.Certificate) {
+		g.log.Warn("dicom: the certificate is not that of the modality", "modality", m.Name, "names", association.CertificateNames(r.TLS))
+		return association.Answer{Reject: &ul.RejectCallingAETitle}
+	}
 	if !ok {
 		g.strangers.refused(who, wants(r))
 		return association.Answer{Reject: &ul.RejectCallingAETitle}

@@ -312,10 +312,14 @@ func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 // sender is one connection to a destination.
 func (g *Gateway) sender(d config.Destination) delivery.Sender {
 	if d.Kind == config.KindDICOM {
-		return modality.NewForwarder(modality.Destination{
+		to := modality.Destination{
 			Address: d.Address, Called: d.CalledAETitle, Calling: d.CallingAETitle,
 			Connect: d.ConnectTimeout, Answer: d.AnswerTimeout,
-		}, g.object)
+		}
+		if t, on := g.cfg.DICOMClient(d); on {
+			to.TLS = t.Client
+		}
+		return modality.NewForwarder(to, g.object)
 	}
 	return lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
 }

@@ -46,7 +46,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 	st := console.Status{
 		SiteID: g.cfg.Site.ID, SiteName: g.cfg.Site.Name, Version: g.version, Started: g.started,
 		Listen: console.Listen{
-			Console: g.states.addresses("console"), DICOM: g.states.addresses("dicom"),
+			Console: g.states.addresses("console"), DICOM: g.states.addresses("dicom"), DICOMTLS: g.states.addresses("dicom tls"),
 			HL7: g.states.addresses("hl7"), MQTT: g.states.addresses("mqtt"),
 			Analyser: map[string]string{}, Monitor: map[string]string{},
 		},
