@@ -11,9 +11,10 @@ import (
 )
 
 // vrFor returns the VR that a value of the tag is written with: that of the
-// dictionary, or that of the element that is there.
+// dictionary, of a private element by its creator, or that of the element that is
+// there.
 func (d *Dataset) vrFor(t tag.Tag) (VR, error) {
-	if vr := implicitVR(t); vr != UN {
+	if vr := d.vrOf(t); vr != UN {
 		if e, ok := tag.Lookup(t); ok && len(e.VR) > 2 {
 			return d.resolve(t), nil
 		}
