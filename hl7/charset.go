@@ -63,6 +63,8 @@ var charsets = map[string]*charset{
 	"SHIFTJIS":     shiftJIS,
 	"GB180302000":  {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: doubleByteWidth},
 	"GB18030":      {name: "GB 18030-2000", encoding: simplifiedchinese.GB18030, width: doubleByteWidth},
+	"USASCII":      ascii,
+	"EUCKR":        {name: "KS X 1001", encoding: korean.EUCKR},
 	"KSX1001":      {name: "KS X 1001", encoding: korean.EUCKR},
 	"BIG5":         {name: "BIG-5", encoding: traditionalchinese.Big5, width: doubleByteWidth},
 	"WINDOWS1252":  {name: "Windows-1252", encoding: charmap.Windows1252},
