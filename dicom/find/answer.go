@@ -11,29 +11,27 @@ import (
 // ask for, each with the entity's value or empty, PS3.4 section C.2.2.1. Of a
 // sequence it holds the items that match, with the attributes of the keys' item;
 // the whole items where the keys have none. all says that every key is
-// supported: the response is FF00H, else FF01H.
+// supported, or was not to be matched: the response is FF00H, else FF01H.
 //
 // The text is in the first of the character sets that can hold it: the one of
-// the identifier, since its sender understands it; the entity's; ISO_IR 192.
+// the identifier, since its sender understands it; the entity's; ISO_IR 192. A
+// value that cannot be written in any is left out.
 func (m Matching) Answer(keys, entity *dicom.Dataset) (answer *dicom.Dataset, all bool) {
 	sets := [][]string{keys.Texts(tag.SpecificCharacterSet), entity.Texts(tag.SpecificCharacterSet), {"ISO_IR 192"}}
 	for i, set := range sets {
-		answer = dicom.NewDataset()
-		if len(set) > 0 {
-			if answer.SetText(tag.SpecificCharacterSet, set...) != nil {
-				continue
-			}
+		answer, all = dicom.NewDataset(), true
+		if len(set) > 0 && answer.SetText(tag.SpecificCharacterSet, set...) != nil {
+			continue
 		}
-		all = true
-		err := m.fill(answer, keys, entity, nil, &all)
-		if err == nil || i == len(sets)-1 {
+		if m.fill(answer, keys, entity, nil, &all, i == len(sets)-1) == nil {
 			break
 		}
 	}
 	return answer, all
 }
 
-func (m Matching) fill(answer, keys, entity *dicom.Dataset, path []tag.Tag, all *bool) error {
+// fill stops at the first error, unless what cannot be written is to be left out.
+func (m Matching) fill(answer, keys, entity *dicom.Dataset, path []tag.Tag, all *bool, whatever bool) error {
 	for key := range keys.All() {
 		switch {
 		case key.Tag == tag.SpecificCharacterSet, key.Tag&0xFFFF == 0:
@@ -45,21 +43,17 @@ func (m Matching) fill(answer, keys, entity *dicom.Dataset, path []tag.Tag, all 
 			continue
 		}
 		here := append(path, key.Tag)
-		if key.Tag.Private() || !m.supports(here) {
+		if key.VR != dicom.SQ && (key.Tag.Private() || !m.supports(here)) && !universal(keys.Text(key.Tag)) {
 			*all = false
-			if err := setEmpty(answer, key); err != nil {
-				return err
-			}
-			continue
 		}
-		if err := m.attribute(answer, keys, entity, key, here, all); err != nil {
+		if err := m.attribute(answer, keys, entity, key, here, all, whatever); err != nil && !whatever {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m Matching) attribute(answer, keys, entity *dicom.Dataset, key dicom.Element, path []tag.Tag, all *bool) error {
+func (m Matching) attribute(answer, keys, entity *dicom.Dataset, key dicom.Element, path []tag.Tag, all *bool, whatever bool) error {
 	e, ok := entity.Find(key.Tag)
 	if !ok || e.VR != dicom.SQ || key.VR != dicom.SQ {
 		if !ok {
@@ -83,7 +77,7 @@ func (m Matching) attribute(answer, keys, entity *dicom.Dataset, key dicom.Eleme
 		if whole {
 			err = copyAll(parts[i], item)
 		} else {
-			err = m.fill(parts[i], wanted[0], item, path, all)
+			err = m.fill(parts[i], wanted[0], item, path, all, whatever)
 		}
 		if err != nil {
 			return err
@@ -138,5 +132,8 @@ func copyAll(to, from *dicom.Dataset) error {
 }
 
 func setEmpty(d *dicom.Dataset, key dicom.Element) error {
+	if key.VR == dicom.SQ {
+		return d.SetItems(key.Tag)
+	}
 	return d.SetBytes(key.Tag, key.VR, nil)
 }

@@ -136,9 +136,12 @@ func TestAnswerHasTheKeysAndNoMore(t *testing.T) {
 		len(item) != 1 || item[0].Len() != 2 || item[0].Text(tag.ScheduledProcedureStepDescription) != "Chụp CT ngực" {
 		t.Errorf("%d elements, %d items", d.Len(), len(item))
 	}
-	d, all = find.Matching{Supported: func(p []tag.Tag) bool { return p[0] != tag.PatientName }}.Answer(keys, step)
-	if all || d.Text(tag.PatientName) != "" || !d.Has(tag.PatientName) {
-		t.Error("a key that is not supported has a value")
+	unsupported := find.Matching{Supported: func(p []tag.Tag) bool { return p[0] != tag.PatientName }}
+	if d, all = unsupported.Answer(keys, step); !all || d.Text(tag.PatientName) != "Nguyễn^Thị Hoa" {
+		t.Error("a key that is not supported, and not to be matched")
+	}
+	if d, all = unsupported.Answer(set(tag.PatientName, "X"), step); all || d.Text(tag.PatientName) != "Nguyễn^Thị Hoa" {
+		t.Error("a key that is not supported")
 	}
 	d, _ = find.Matching{}.Answer(set(tag.ScheduledProcedureStepSequence, nil), step)
 	if items := d.Items(tag.ScheduledProcedureStepSequence); len(items) != 1 || items[0].Len() != 5 {
@@ -251,7 +254,8 @@ func TestFind(t *testing.T) {
 
 func TestUnsupportedKeysAreSaid(t *testing.T) {
 	scp := &find.SCP{Source: studies{n: 1}, Matching: find.Matching{Supported: func(p []tag.Tag) bool { return p[0] == tag.StudyInstanceUID }}}
-	status, complete := query(t, scp, allStudies, func(*dicom.Dataset) bool { return true })
+	named := set(tag.QueryRetrieveLevel, "STUDY", tag.StudyInstanceUID, "", tag.PatientName, "X")
+	status, complete := query(t, scp, named, func(*dicom.Dataset) bool { return true })
 	if status.Code != dimse.Success || complete {
 		t.Errorf("%v, complete %v", status, complete)
 	}

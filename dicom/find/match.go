@@ -20,9 +20,9 @@ type Matching struct {
 	// Zone is the time zone of a DT without an offset, where its data set does not
 	// say one: nil is UTC.
 	Zone *time.Location
-	// Supported says whether an attribute is matched and returned; path ends with
-	// it and begins with the sequences around it. nil: all are. Keys that are not
-	// supported match everything and come back empty.
+	// Supported says whether an attribute is matched; path ends with it and begins
+	// with the sequences around it. nil: all are. Keys that are not supported match
+	// everything, and the answer says so, FF01H.
 	Supported func(path []tag.Tag) bool
 }
 
