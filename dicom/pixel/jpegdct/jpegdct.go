@@ -38,9 +38,7 @@ func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Samples > 1 {
-		m.Colour = d.colour
-	}
+	m.Colour = d.frame.Colour(d.colour)
 	return m, nil
 }
 

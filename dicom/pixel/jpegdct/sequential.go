@@ -110,9 +110,8 @@ func (d *decoder) scan(p []byte, planes []*plane, high, wide int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if scan.Ss != 0 || scan.Se != 63 || scan.Ah != 0 || scan.Al != 0 {
-		return 0, d.Errorf("a sequential scan of coefficients %d to %d", scan.Ss, scan.Se)
-	}
+	// Ss, Se, Ah and Al say nothing in a sequential scan; encoders that leave Se 0 are
+	// about.
 	s := scanDecoder{decoder: d}
 	s.BitReader.Data, s.BitReader.At = d.Data, d.At
 	for _, c := range scan.Components {

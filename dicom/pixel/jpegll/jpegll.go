@@ -27,9 +27,7 @@ func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
 	if err := d.decode(); err != nil {
 		return nil, err
 	}
-	if d.image.Samples > 1 {
-		d.image.Colour = d.colour
-	}
+	d.image.Colour = d.frame.Colour(d.colour)
 	return d.image, nil
 }
 

@@ -30,7 +30,7 @@ type Colour uint8
 // Colour transforms.
 const (
 	ColourUnspecified Colour = iota // the stream says nothing
-	ColourRGB                       // Adobe marker, transform 0, three components
+	ColourRGB                       // Adobe marker, transform 0, three components, or these letters as identifiers
 	ColourYCbCr                     // JFIF marker, or Adobe marker, transform 1
 	ColourCMYK                      // Adobe marker, transform 0, four components
 	ColourYCCK                      // Adobe marker, transform 2

@@ -186,6 +186,19 @@ func (s *Stream) RestartInterval(p []byte) (int, error) {
 	return int(binary.BigEndian.Uint16(p)), nil
 }
 
+// Colour is what the identifiers of the components say where no segment said more:
+// the letters R, G and B are in use.
+func (f *Frame) Colour(said raster.Colour) raster.Colour {
+	c := f.Components
+	switch {
+	case len(c) == 1:
+		return raster.ColourUnspecified
+	case said == raster.ColourUnspecified && len(c) == 3 && c[0].ID == 'R' && c[1].ID == 'G' && c[2].ID == 'B':
+		return raster.ColourRGB
+	}
+	return said
+}
+
 // Colour is what an application segment says of the components, or before.
 func Colour(marker byte, p []byte, components int, before raster.Colour) raster.Colour {
 	switch {

@@ -144,7 +144,7 @@ func Read(t testing.TB, path string) *File {
 	f := &File{Frames: 1, Image: raster.Image{Samples: 1}}
 	p := parser{file: f, explicit: true}
 	rest := p.elements(b[132:], true)
-	p.explicit = f.Syntax != "1.2.840.10008.1.2"
+	p.explicit = rest[4] >= 'A' && rest[4] <= 'Z' // whatever the syntax says
 	p.elements(rest, false)
 	return f
 }
@@ -171,7 +171,7 @@ func (p *parser) elements(b []byte, meta bool) []byte {
 			return nil
 		case length == undefined || vr == "SQ":
 			if length == undefined {
-				b = p.sequence(rest)
+				b = p.sequence(rest, p.explicit && vr != "UN")
 			} else {
 				b = rest[length:]
 			}
@@ -198,8 +198,8 @@ func (p *parser) header(b []byte) (tag uint32, vr string, length uint32, rest []
 }
 
 // sequence walks over the items of an undefined length.
-func (p *parser) sequence(b []byte) []byte {
-	inside := parser{file: new(File), explicit: p.explicit}
+func (p *parser) sequence(b []byte, explicit bool) []byte {
+	inside := parser{file: new(File), explicit: explicit}
 	for len(b) >= 8 {
 		tag, _, length, rest := p.header(b)
 		switch {
