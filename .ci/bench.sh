@@ -10,7 +10,7 @@ floors=""
 if [ -d ../shared/tools/floor ]; then
 	rm -rf build/floor
 	mkdir -p build/floor
-	sed 's/^module .*/module floor/' go.mod >build/floor/go.mod
+	sed 's/^module .*/module floor/; s|=> \./|=> ../../|' go.mod >build/floor/go.mod
 	cp go.sum build/floor/
 	floors=$PWD/build/floor
 	for program in dicomfloor mllpfloor mllpload; do
