@@ -2,6 +2,7 @@ package jpegdct
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -172,5 +173,92 @@ func TestColourIsWhatTheStreamSays(t *testing.T) {
 		if err != nil || m.Colour != c.want {
 			t.Errorf("%v: %v", c.want, err)
 		}
+	}
+}
+
+// Streams that are wrong, or right and refused in words.
+func TestDecodeRefuses(t *testing.T) {
+	good := samples(t)["12 bits"]
+	frame := bytes.Index(good, []byte{0xFF, extended})
+	scan := bytes.Index(good, []byte{0xFF, t81.SOS})
+	set := func(at int, v ...byte) []byte {
+		b := bytes.Clone(good)
+		copy(b[at:], v)
+		return b
+	}
+	insert := func(segment ...byte) []byte {
+		return append(append(bytes.Clone(good[:2]), segment...), good[2:]...)
+	}
+	for name, c := range map[string]struct {
+		b           []byte
+		unsupported bool
+	}{
+		"no SOI":                {good[1:], false},
+		"lossless":              {set(frame+1, 0xC3), true},
+		"arithmetic":            {set(frame+1, 0xC9), true},
+		"progressive 12 bits":   {set(frame+1, progressive), true},
+		"baseline 12 bits":      {set(frame+1, baseline), false},
+		"10 bits":               {set(frame+4, 10), false},
+		"no rows":               {set(frame+5, 0, 0), true},
+		"no columns":            {set(frame+7, 0, 0), false},
+		"sampling 0":            {set(frame+11, 0x10), false},
+		"no quantization":       {set(frame+12, 3), false},
+		"no table":              {set(scan+6, 0x33), false},
+		"unknown component":     {set(scan+5, 9), false},
+		"quantization short":    {insert(0xFF, t81.DQT, 0, 4, 0, 1), false},
+		"quantization table 9":  {insert(append([]byte{0xFF, t81.DQT, 0, 67, 9}, make([]byte, 64)...)...), false},
+		"DNL":                   {insert(0xFF, t81.DNL, 0, 4, 0, 5), true},
+		"EOI first":             {insert(0xFF, t81.EOI), false},
+		"no restart markers":    {insert(0xFF, t81.DRI, 0, 4, 0, 1), false},
+		"a second frame":        {insert(good[frame : frame+13]...), false},
+		"a scan before a frame": {insert(good[scan : scan+10]...), false},
+	} {
+		_, err := Decode(c.b, raster.Limits{})
+		var no *raster.UnsupportedError
+		var format *raster.FormatError
+		if !errors.As(err, &no) && c.unsupported || !errors.As(err, &format) && !c.unsupported {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A frame header of 65535² with little behind it makes no memory.
+func TestHugeFrameMakesNoMemory(t *testing.T) {
+	for name, good := range samples(t) {
+		frame := max(bytes.Index(good, []byte{0xFF, extended}), bytes.Index(good, []byte{0xFF, baseline}))
+		copy(good[frame+5:], "\xFF\xFF\xFF\xFF")
+		var limit *raster.LimitError
+		if _, err := Decode(good, raster.Limits{}); !errors.As(err, &limit) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		rastertest.Allocates(t, 8*len(good)+1<<20, func() {
+			if _, err := Decode(good, raster.Limits{MaxPixels: 1 << 40, MaxBytes: 1 << 40}); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, b := range samples(f) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Decode(b, raster.Limits{MaxBytes: 1 << 20})
+		if err != nil {
+			return
+		}
+		if err := m.Check(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkDecode12Bits(b *testing.B) {
+	m := rastertest.Phantom(256, 256, 1, 12)
+	coded := (&testEncoder{h: []int{1}, v: []int{1}, step: 8, marker: extended}).encode(m)
+	b.SetBytes(int64(len(m.Pix)))
+	for b.Loop() {
+		Decode(coded, raster.Limits{})
 	}
 }

@@ -4,54 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
 )
-
-// drawImage draws a picture with flat parts, slopes, noise and edges.
-func drawImage(t *rapid.T) *raster.Image {
-	m := &raster.Image{
-		Columns:   rapid.IntRange(1, 40).Draw(t, "columns"),
-		Rows:      rapid.IntRange(1, 24).Draw(t, "rows"),
-		Samples:   rapid.IntRange(1, 4).Draw(t, "samples"),
-		Precision: rapid.IntRange(2, 16).Draw(t, "precision"),
-	}
-	m.BitsAllocated = 16
-	if m.Precision <= 8 {
-		m.BitsAllocated = 8
-	}
-	random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-	kind := rapid.SampledFrom([]string{"noise", "flat", "slope", "steps"}).Draw(t, "kind")
-	most := 1<<m.Precision - 1
-	v := 0
-	for i := range m.Columns * m.Rows * m.Samples {
-		switch kind {
-		case "noise":
-			v = random.IntN(most + 1)
-		case "flat":
-			if random.IntN(9) == 0 {
-				v = random.IntN(most + 1)
-			}
-		case "slope":
-			v = (i*most/(m.Columns*m.Rows*m.Samples) + random.IntN(3)) & most
-		case "steps":
-			v = (i / m.Samples % m.Columns / 5 * most / 8) & most
-		}
-		m.Pix = append(m.Pix, byte(v))
-		if m.BitsAllocated == 16 {
-			m.Pix = append(m.Pix, byte(v>>8))
-		}
-	}
-	return m
-}
 
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := drawImage(t)
+		m := rastertest.Draw(t, 2, 16)
 		o := Options{
 			Interleave: Interleave(rapid.IntRange(0, 2).Draw(t, "interleave")),
 			Restart:    rapid.SampledFrom([]int{0, 0, 1, 2, 7}).Draw(t, "restart"),
@@ -74,34 +37,17 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, m, back, o.Near)
+		if difference := rastertest.Compare(m, back, o.Near); difference != "" {
+			t.Fatal(difference)
+		}
 	})
-}
-
-// same compares geometry, and samples to within near.
-func same(t interface{ Fatalf(string, ...any) }, a, b *raster.Image, near int) {
-	if a.Columns != b.Columns || a.Rows != b.Rows || a.Samples != b.Samples ||
-		a.Precision != b.Precision || a.BitsAllocated != b.BitsAllocated || len(a.Pix) != len(b.Pix) {
-		t.Fatalf("geometry: %d×%d×%d of %d bits, %d×%d×%d of %d bits",
-			a.Columns, a.Rows, a.Samples, a.Precision, b.Columns, b.Rows, b.Samples, b.Precision)
-	}
-	step := a.BitsAllocated / 8
-	for i := 0; i < len(a.Pix); i += step {
-		x, y := int(a.Pix[i]), int(b.Pix[i])
-		if step == 2 {
-			x, y = x|int(a.Pix[i+1])<<8, y|int(b.Pix[i+1])<<8
-		}
-		if abs(x-y) > near {
-			t.Fatalf("sample %d: %d became %d, NEAR %d", i/step, x, y, near)
-		}
-	}
 }
 
 // A stream that was cut is an error, or the whole picture where nothing but padding
 // or the EOI marker is missing.
 func TestCutAtEveryByte(t *testing.T) {
 	for _, interleave := range []Interleave{InterleaveNone, InterleaveLine, InterleaveSample} {
-		m := phantom(17, 13, 3, 12)
+		m := rastertest.Phantom(17, 13, 3, 12)
 		b, err := Encode(m, Options{Interleave: interleave, Restart: 5})
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +58,9 @@ func TestCutAtEveryByte(t *testing.T) {
 			case err == nil && cut < len(b)-4:
 				t.Fatalf("cut at %d of %d: no error", cut, len(b))
 			case err == nil:
-				same(t, m, back, 0)
+				if difference := rastertest.Compare(m, back, 0); difference != "" {
+					t.Fatal(difference)
+				}
 			case !errors.Is(err, io.ErrUnexpectedEOF) && cut >= 2:
 				t.Fatalf("cut at %d of %d: %v", cut, len(b), err)
 			}
@@ -120,83 +68,191 @@ func TestCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// phantom is a picture with background, slopes and noise.
-func phantom(columns, rows, samples, precision int) *raster.Image {
-	m := &raster.Image{Columns: columns, Rows: rows, Samples: samples, Precision: precision, BitsAllocated: 16}
-	if precision <= 8 {
-		m.BitsAllocated = 8
+// A sample over a preset MAXVAL cannot be coded, and what was coded with one comes
+// back by the general arithmetic.
+func TestPresetMaxVal(t *testing.T) {
+	m := rastertest.Phantom(30, 20, 1, 8)
+	for i := range m.Pix {
+		m.Pix[i] = min(m.Pix[i], 199)
 	}
-	random := rand.New(rand.NewPCG(1, 2))
-	most := 1<<precision - 1
-	for y := range rows {
-		for x := range columns {
-			for c := range samples {
-				dx, dy := 2*x-columns, 2*y-rows
-				v := 0
-				if r := dx*dx + dy*dy; r < columns*rows*3/4 {
-					v = most/3 + most/3*r/(columns*rows) + c*most/20 + random.IntN(1+most/60)
-				}
-				m.Pix = append(m.Pix, byte(v))
-				if m.BitsAllocated == 16 {
-					m.Pix = append(m.Pix, byte(v>>8))
-				}
-			}
+	for _, near := range []int{0, 2} {
+		b, err := Encode(m, Options{Preset: Preset{MaxVal: 199}, Near: near})
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Decode(b, raster.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if difference := rastertest.Compare(m, back, near); difference != "" {
+			t.Error(difference)
 		}
 	}
-	return m
-}
-
-func benchmarkImage() *raster.Image { return phantom(2048, 2048, 1, 12) }
-
-func BenchmarkEncode16(b *testing.B) {
-	m := benchmarkImage()
-	b.SetBytes(int64(len(m.Pix)))
-	for b.Loop() {
-		Encode(m, Options{})
+	m.Pix[77] = 200
+	var no *raster.UnsupportedError
+	if _, err := Encode(m, Options{Preset: Preset{MaxVal: 199}}); !errors.As(err, &no) {
+		t.Error(err)
 	}
 }
 
-func BenchmarkDecode16(b *testing.B) {
-	m := benchmarkImage()
-	e, err := Encode(m, Options{})
+func TestEncodeRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*raster.Image)
+		o      Options
+	}{
+		"one bit":            {func(m *raster.Image) { m.Precision = 1; clear(m.Pix) }, Options{}},
+		"short":              {func(m *raster.Image) { m.Pix = m.Pix[1:] }, Options{}},
+		"NEAR 256":           {nil, Options{Near: 256}},
+		"NEAR of a half":     {nil, Options{Near: 128}},
+		"NEAR negative":      {nil, Options{Near: -1}},
+		"NEAR of signed":     {func(m *raster.Image) { m.Signed = true }, Options{Near: 1}},
+		"interleave":         {nil, Options{Interleave: 3}},
+		"restart":            {nil, Options{Restart: 65536}},
+		"thresholds":         {nil, Options{Preset: Preset{T1: 9, T2: 5}}},
+		"RESET":              {nil, Options{Preset: Preset{Reset: 2}}},
+		"MAXVAL":             {nil, Options{Preset: Preset{MaxVal: 256}}},
+		"a sample too large": {func(m *raster.Image) { m.Precision = 7; m.Pix[0] = 128 }, Options{}},
+	} {
+		m := rastertest.Phantom(4, 4, 1, 8)
+		clear(m.Pix)
+		if c.change != nil {
+			c.change(m)
+		}
+		if _, err := Encode(m, c.o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Streams that are right by the standard, or nearly, and are refused in words.
+func TestDecodeRefuses(t *testing.T) {
+	good, err := Encode(rastertest.Phantom(6, 5, 3, 8), Options{Interleave: InterleaveLine})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	b.SetBytes(int64(len(m.Pix)))
-	for b.Loop() {
-		Decode(e, raster.Limits{})
+	const frame, scan = 4, 23 // offsets of the lengths of the segments
+	set := func(at int, v byte) []byte {
+		b := bytes.Clone(good)
+		b[at] = v
+		return b
+	}
+	insert := func(segment ...byte) []byte {
+		return append(append(bytes.Clone(good[:2]), segment...), good[2:]...)
+	}
+	for name, c := range map[string]struct {
+		b           []byte
+		unsupported bool
+	}{
+		"no SOI":             {good[1:], false},
+		"a JPEG frame":       {set(3, 0xC0), true},
+		"17 bits":            {set(frame+2, 17), false},
+		"no rows":            {append(append(bytes.Clone(good[:frame+3]), 0, 0), good[frame+5:]...), true},
+		"no components":      {set(frame+7, 0), false},
+		"subsampled":         {set(frame+9, 0x21), true},
+		"unknown component":  {set(scan+3, 9), false},
+		"component twice":    {set(scan+5, 1), false},
+		"mapping table used": {set(scan+4, 1), true},
+		"NEAR too large":     {set(scan+9, 200), false},
+		"interleave 3":       {set(scan+10, 3), false},
+		"interleave 0":       {set(scan+10, 0), false},
+		"point transform":    {set(scan+11, 1), true},
+		"mapping table":      {insert(0xFF, 0xF8, 0, 5, 2, 0, 0), true},
+		"oversize":           {insert(0xFF, 0xF8, 0, 5, 4, 0, 0), true},
+		"presets short":      {insert(0xFF, 0xF8, 0, 5, 1, 0, 0), false},
+		"presets wrong":      {insert(0xFF, 0xF8, 0, 13, 1, 0, 255, 0, 9, 0, 5, 0, 21, 0, 64), false},
+		"HP colour":          {insert(0xFF, 0xE8, 0, 7, 'm', 'r', 'f', 'x', 1), true},
+		"DNL":                {insert(0xFF, 0xDC, 0, 4, 0, 5), true},
+		"segment length 1":   {insert(0xFF, 0xFE, 0, 1), false},
+		"EOI first":          {insert(0xFF, 0xD9), false},
+		"data left over":     {append(append(bytes.Clone(good[:len(good)-2]), 1, 2, 3, 4, 5), 0xFF, 0xD9), false},
+	} {
+		_, err := Decode(c.b, raster.Limits{})
+		var no *raster.UnsupportedError
+		var format *raster.FormatError
+		if !errors.As(err, &no) && c.unsupported || !errors.As(err, &format) && !c.unsupported {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
-func BenchmarkDecode16Near(b *testing.B) {
-	m := benchmarkImage()
-	e, err := Encode(m, Options{Near: 2})
+// A frame header of 65535² with little behind it makes no memory.
+func TestHugeFrameMakesNoMemory(t *testing.T) {
+	good, err := Encode(rastertest.Phantom(6, 5, 1, 12), Options{})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	b.SetBytes(int64(len(m.Pix)))
-	for b.Loop() {
-		Decode(e, raster.Limits{})
+	copy(good[7:], "\xFF\xFF\xFF\xFF")
+	var limit *raster.LimitError
+	if _, err := Decode(good, raster.Limits{}); !errors.As(err, &limit) {
+		t.Fatal(err)
 	}
+	rastertest.Allocates(t, 8*len(good)+1<<20, func() {
+		if _, err := Decode(good, raster.Limits{MaxPixels: 1 << 40, MaxBytes: 1 << 40}); err == nil {
+			t.Error("no error")
+		}
+	})
 }
 
-func BenchmarkEncode16Near(b *testing.B) {
-	m := benchmarkImage()
-	b.SetBytes(int64(len(m.Pix)))
-	for b.Loop() {
-		Encode(m, Options{Near: 2})
+func FuzzDecode(f *testing.F) {
+	for _, o := range []Options{
+		{}, {Near: 3}, {Interleave: InterleaveLine}, {Interleave: InterleaveSample, Near: 1}, {Restart: 2}, {Preset: Preset{Reset: 3}},
+	} {
+		for _, m := range []*raster.Image{rastertest.Phantom(9, 7, 1, 12), rastertest.Phantom(9, 7, 3, 8)} {
+			b, err := Encode(m, o)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b)
+		}
 	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Decode(b, raster.Limits{MaxBytes: 1 << 20})
+		if err != nil {
+			return
+		}
+		again, err := Encode(m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Decode(again, raster.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if difference := rastertest.Compare(m, back, 0); difference != "" {
+			t.Fatal(difference)
+		}
+	})
 }
 
-func BenchmarkDecodeColour(b *testing.B) {
-	m := phantom(1024, 1024, 3, 8)
-	e, err := Encode(m, Options{Interleave: InterleaveSample})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(int64(len(m.Pix)))
-	for b.Loop() {
-		Decode(e, raster.Limits{})
+func BenchmarkEncode(b *testing.B) { benchmark(b, true) }
+func BenchmarkDecode(b *testing.B) { benchmark(b, false) }
+
+func benchmark(b *testing.B, encode bool) {
+	for _, c := range []struct {
+		name string
+		m    *raster.Image
+		o    Options
+	}{
+		{"8 bits", rastertest.Phantom(1024, 1024, 1, 8), Options{}},
+		{"12 bits", rastertest.Phantom(1024, 1024, 1, 12), Options{}},
+		{"12 bits, NEAR 2", rastertest.Phantom(1024, 1024, 1, 12), Options{Near: 2}},
+		{"colour by line", rastertest.Phantom(1024, 1024, 3, 8), Options{Interleave: InterleaveLine}},
+		{"colour by sample", rastertest.Phantom(1024, 1024, 3, 8), Options{Interleave: InterleaveSample}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			coded, err := Encode(c.m, c.o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(c.m.Pix)))
+			for b.Loop() {
+				if encode {
+					Encode(c.m, c.o)
+				} else {
+					Decode(coded, raster.Limits{})
+				}
+			}
+		})
 	}
 }
 
@@ -228,5 +284,7 @@ func TestAnnexHExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, m, back, 0)
+	if difference := rastertest.Compare(m, back, 0); difference != "" {
+		t.Fatal(difference)
+	}
 }

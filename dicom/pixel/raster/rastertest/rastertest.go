@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -150,3 +151,16 @@ func Compare(a, b *raster.Image, near int) string {
 
 // Path is a file in the test's own folder.
 func Path(t testing.TB, name string) string { return filepath.Join(t.TempDir(), name) }
+
+// Allocates fails the test where f allocates more bytes, in the test's process: so
+// no test may run beside it.
+func Allocates(t testing.TB, most int, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(most) {
+		t.Errorf("%d bytes were allocated, %d are the limit", took, most)
+	}
+}
