@@ -1,7 +1,9 @@
 package dicom
 
 import (
+	"cmp"
 	"iter"
+	"slices"
 	"sort"
 
 	"nhip/dicom/tag"
@@ -15,14 +17,16 @@ import (
 type Dataset struct {
 	elements  []element
 	parent    *Dataset // what holds the item
-	read      *origin  // nil where it was not read
+	read      *origin  // nil where it was not read, and in an item that is in order
 	unsorted  bool     // tags do not ascend, or one is there twice
 	changed   bool     // since it was read
 	undefined bool     // the item has an undefined length
 }
 
-// An origin is where a data set was read.
+// An origin is where a data set was read, and what is rare.
 type origin struct {
+	sorted []int32 // the elements in the order of tags, where they are in another
+
 	limits   Limits
 	syntax   string
 	enc      encoding // that was found
@@ -86,23 +90,40 @@ func (d *Dataset) Has(t tag.Tag) bool {
 	return ok
 }
 
-// index returns where the element is, or where it belongs.
+// index returns where the element is, the first one, or where it belongs.
 func (d *Dataset) index(t tag.Tag) (int, bool) {
 	if d.unsorted {
-		for i := range d.elements {
-			if d.elements[i].tag == t {
-				return i, true
-			}
+		list := d.read.sorted
+		i := sort.Search(len(list), func(i int) bool { return d.elements[list[i]].tag >= t })
+		if i == len(list) {
+			return len(d.elements), false
 		}
-		for i := range d.elements {
-			if d.elements[i].tag > t {
-				return i, false
-			}
-		}
-		return len(d.elements), false
+		return int(list[i]), d.elements[list[i]].tag == t
 	}
 	i := sort.Search(len(d.elements), func(i int) bool { return d.elements[i].tag >= t })
 	return i, i < len(d.elements) && d.elements[i].tag == t
+}
+
+// order notes whether the elements are in order, and finds one where they are not.
+func (d *Dataset) order() {
+	d.unsorted = false
+	for i := 1; i < len(d.elements); i++ {
+		if d.elements[i-1].tag >= d.elements[i].tag {
+			d.unsorted = true
+		}
+	}
+	if !d.unsorted {
+		return
+	}
+	list := make([]int32, len(d.elements))
+	for i := range list {
+		list[i] = int32(i)
+	}
+	slices.SortStableFunc(list, func(i, j int32) int { return cmp.Compare(d.elements[i].tag, d.elements[j].tag) })
+	if d.read == nil {
+		d.read = &origin{}
+	}
+	d.read.sorted = list
 }
 
 func (d *Dataset) element(i int) Element {
@@ -127,6 +148,9 @@ func (d *Dataset) put(e element) {
 		copy(d.elements[i+1:], d.elements[i:])
 	}
 	d.elements[i] = e
+	if d.unsorted {
+		d.order()
+	}
 	d.touch(e.tag)
 }
 
@@ -146,6 +170,9 @@ func (d *Dataset) remove(t tag.Tag) {
 		}
 	}
 	d.elements = kept
+	if d.unsorted {
+		d.order()
+	}
 }
 
 // touch notes a change of an element, here and in what is around.
@@ -178,7 +205,7 @@ func (d *Dataset) depth() int {
 
 // limits returns those that the data set was read with.
 func (d *Dataset) limits() Limits {
-	if o := d.root().read; o != nil {
+	if o := d.root().read; o != nil && o.limits.Depth > 0 {
 		return o.limits
 	}
 	return Limits{}.withDefaults()

@@ -3,6 +3,7 @@ package dicom
 import (
 	"bytes"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"nhip/dicom/tag"
@@ -113,6 +114,9 @@ func (e Element) Items() []*Dataset {
 // that is no sequence after all, has no items.
 func (e Element) parseItems() []*Dataset {
 	items, elements := 0, 0
+	if len(e.e.value()) == 0 {
+		return nil
+	}
 	if err := e.eachItem(func(span) { items++ }, func(span) { elements++ }); err != nil || items == 0 {
 		return nil
 	}
@@ -121,24 +125,34 @@ func (e Element) parseItems() []*Dataset {
 	b := e.e.value()
 	var d *Dataset
 	first, used := 0, 0
+	var c creators
 	e.eachItem(func(s span) {
 		d = &sets[len(list)]
 		d.parent, d.undefined = e.in, s.length == undefinedLength
-		first = used
+		first, c = used, creators{}
 		list = append(list, d)
 	}, func(s span) {
 		used++
 		d.elements = slab[first : used-1 : used]
-		d.add(s, b[s.at:s.end:s.end])
+		d.add(s, b[s.at:s.end:s.end], &c)
 	})
+	for _, item := range list {
+		item.order()
+	}
 	return list
 }
+
+// scanners are what one looks into sequences with, often ones of a few bytes.
+var scanners = sync.Pool{New: func() any { return newScanner(&source{}, encoding{}, Limits{}) }}
 
 // eachItem tells of the items of a sequence and of the elements in them.
 func (e Element) eachItem(item func(span), found func(span)) error {
 	b := e.e.value()
-	s := newScanner(memory(b), e.e.enc(), e.in.limits())
-	s.around = e.in.depth()
+	s := scanners.Get().(*scanner)
+	defer scanners.Put(s)
+	*s.src = source{buf: b, end: int64(len(b))}
+	*s = scanner{src: s.src, enc: e.e.enc(), frames: s.frames[:0], limits: e.in.limits(), fresh: true, around: e.in.depth()}
+	defer func() { s.src.buf = nil }()
 	end := int64(len(b))
 	if e.e.flags&undefinedLen != 0 {
 		end = undefined

@@ -59,7 +59,16 @@ func (e *encoder) endItem() *encoder      { return e.head(tag.ItemDelimitation, 
 func (e *encoder) endSequence() *encoder  { return e.head(tag.SequenceDelimitation, "", 0) }
 
 // sample is a data set with what a header reader can trip over, in order.
-func sample(e *encoder) []byte {
+func sample(e *encoder) []byte { return sampleWith(e, make([]byte, 16)) }
+
+// wellFormed is a sample whose every sequence can be followed.
+func wellFormed(e *encoder) []byte {
+	inner := &encoder{order: e.order, implicit: e.implicit}
+	return sampleWith(e, inner.head(tag.Item, "", 8).head(tag.ReferencedSOPInstanceUID, "UI", 0).b)
+}
+
+// sampleWith has 16 bytes in a sequence that a header reader does not look into.
+func sampleWith(e *encoder, content []byte) []byte {
 	e.el(tag.SpecificCharacterSet, "CS", "ISO_IR 192")
 	e.el(tag.SOPClassUID, "UI", "1.2.840.10008.5.1.4.1.1.2")
 	e.el(tag.SOPInstanceUID, "UI", "1.2.3.4.5")
@@ -74,7 +83,7 @@ func sample(e *encoder) []byte {
 	e.head(tag.Item, "", uint32(len(inner.b))).raw(inner.b...)
 	e.endSequence()
 	// A sequence of defined length is read over without a look.
-	e.head(0x00081199, "SQ", 16).raw(make([]byte, 16)...)
+	e.head(0x00081199, "SQ", 16).raw(content...)
 	e.el(tag.PatientID, "LO", "P-0042")
 	e.el(tag.StudyInstanceUID, "UI", "1.2.3")
 	e.el(tag.SeriesInstanceUID, "UI", "1.2.3.4")

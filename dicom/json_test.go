@@ -350,7 +350,7 @@ func TestJSONThatIsRefused(t *testing.T) {
 
 // FuzzJSON: no panic, and what was read is written and read again the same.
 func FuzzJSON(f *testing.F) {
-	d, _ := Parse(sample(explicitLE()), uid.ExplicitVRLittleEndian, Limits{})
+	d, _ := Parse(wellFormed(explicitLE()), uid.ExplicitVRLittleEndian, Limits{})
 	b, _ := d.MarshalJSON()
 	f.Add(b)
 	f.Add([]byte(`{"00100010":{"vr":"PN","Value":[{"Alphabetic":"A=B"},null]},"00720074":{"Value":["NaN",1e3],"vr":"FD"}}`))

@@ -95,6 +95,7 @@ func open(src *source, ts string, l Limits) (*Dataset, error) {
 	}
 	d := &Dataset{elements: make([]element, 0, n), read: &origin{limits: l, syntax: ts, enc: s.enc}}
 	at := begin
+	var c creators
 	for _, e := range append(stay, span{at: end}) {
 		b, err := readAt(src.file, at, e.at+int64(e.size)-at)
 		if err != nil {
@@ -103,16 +104,17 @@ func open(src *source, ts string, l Limits) (*Dataset, error) {
 		n := int64(len(b)) - int64(e.size)
 		piece := newScanner(memory(b[:n]), s.enc, l)
 		piece.fresh = false
-		if err := piece.elements(func(e span) error { d.add(e, b[e.at:e.end:e.end]); return nil }); err != nil {
+		if err := piece.elements(func(e span) error { d.add(e, b[e.at:e.end:e.end], &c); return nil }); err != nil {
 			return nil, err
 		}
 		if e.size > 0 {
-			d.add(e, b[n:])
+			d.add(e, b[n:], &c)
 			last := &d.elements[len(d.elements)-1]
 			last.more = &more{far: &far{src.file, e.at + int64(e.size), e.end - e.at - int64(e.size)}}
 			at = e.end
 		}
 	}
+	d.order()
 	if end < src.end {
 		d.read.tail = &far{src.file, end, src.end - end}
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"strings"
 
 	"nhip/dicom/tag"
 )
@@ -136,18 +137,52 @@ func index(b []byte, enc encoding, l Limits) (*Dataset, encoding, error) {
 	newScanner(memory(b), enc, l).elements(func(span) error { n++; return nil })
 	d := &Dataset{elements: make([]element, 0, n)}
 	s := newScanner(memory(b), enc, l)
+	var c creators
 	err := s.elements(func(found span) error {
-		d.add(found, b[found.at:found.end:found.end])
+		d.add(found, b[found.at:found.end:found.end], &c)
 		return nil
 	})
 	if len(s.frames) > 0 {
 		s.enc = s.frames[0].enc
 	}
+	d.order()
 	return d, s.enc, err
 }
 
+// creators are the Private Creators of the group that is being read.
+type creators struct {
+	group uint16
+	names map[tag.Tag]string
+}
+
+func (c *creators) note(e *element) {
+	if c.group != e.tag.Group() {
+		c.group, c.names = e.tag.Group(), nil
+	}
+	if n := e.tag & 0xFFFF; e.tag.Private() && n >= 0x10 && n <= 0xFF && len(e.value()) > 0 && len(e.value()) <= 64 {
+		if c.names == nil {
+			c.names = map[tag.Tag]string{}
+		}
+		if _, ok := c.names[e.tag]; !ok {
+			c.names[e.tag] = strings.Trim(string(e.value()), " \x00")
+		}
+	}
+}
+
+// vr returns the VR that the dictionary has, for a private element by what its
+// creator calls itself.
+func (c *creators) vr(t tag.Tag) VR {
+	vr := implicitVR(t)
+	if creator, ok := t.Creator(); ok && vr == UN && c.group == t.Group() {
+		if e, ok := tag.LookupPrivate(c.names[creator], t); ok {
+			vr, _ = ParseVR(e.VR)
+		}
+	}
+	return vr
+}
+
 // add appends an element that was read.
-func (d *Dataset) add(s span, raw []byte) {
+func (d *Dataset) add(s span, raw []byte, c *creators) {
 	e := element{tag: s.tag, vr: s.sent, head: uint8(s.size), raw: raw}
 	if s.enc.big {
 		e.flags |= bigEndian
@@ -161,22 +196,20 @@ func (d *Dataset) add(s span, raw []byte) {
 	switch {
 	case s.sent == 0:
 		e.flags |= noVR
-		e.understand(d.vrOf(s.tag))
+		e.understand(c.vr(s.tag))
 	case s.sent == UN && s.length == undefinedLength:
 		e.flags |= sentUN
 		e.vr = SQ
 	case s.sent == UN && s.length < 0xFFFF:
 		e.flags |= sentUN
-		e.understand(d.vrOf(s.tag))
+		e.understand(c.vr(s.tag))
 	case s.sent == UN:
 		e.flags |= sentUN
 	}
-	if e.vr == SQ {
+	if e.vr == SQ && len(e.value()) > 0 {
 		e.more = &more{}
 	}
-	if n := len(d.elements); n > 0 && d.elements[n-1].tag >= s.tag {
-		d.unsorted = true
-	}
+	c.note(&e)
 	d.elements = append(d.elements, e)
 }
 

@@ -104,12 +104,13 @@ func walk(src *source, transferSyntaxUID string, l Limits, visit visitor) error 
 }
 
 func (s *scanner) walk(visit visitor) error {
+	var n Node
 	for {
 		h, err := s.next()
 		if err != nil || h.kind == 0 {
 			return err
 		}
-		n := Node{Kind: h.kind, Tag: h.tag, VR: h.sent, Length: int64(h.length), Offset: s.src.at(), Depth: s.depth, s: s}
+		n = Node{Kind: h.kind, Tag: h.tag, VR: h.sent, Length: int64(h.length), Offset: s.src.at(), Depth: s.depth, s: s}
 		if h.kind == ElementNode && h.sent == 0 {
 			n.VR = implicitVR(h.tag)
 		}

@@ -111,7 +111,7 @@ func compareDatasets(t *testing.T, name string, got, want *Dataset) {
 }
 
 func TestVisitorSkipsStopsAndReads(t *testing.T) {
-	b := sample(explicitLE())
+	b := wellFormed(explicitLE())
 	var seen []string
 	err := Walk(bytes.NewReader(b), uid.ExplicitVRLittleEndian, Limits{}, func(n *Node) error {
 		if n.Depth > 0 {
