@@ -37,7 +37,13 @@ func (a *ASTM) seenKey(sum string) string { return seenKey(a.connection, sum) }
 func openKey(connection, sum string) string { return "astm-open/" + connection + "/" + sum }
 func seenKey(connection, sum string) string { return "astm-seen/" + connection + "/" + sum }
 
-// Store commits every message that a frame completes, before its ACK.
+// perCommit is how many messages are stored in one commit: each is at most eight
+// changes of it.
+const perCommit = storage.MaxChanges / 8
+
+// Store commits every message that a frame completes, before its ACK: in one
+// commit, or in several where one frame holds that many. After a crash between two
+// of them the frame comes again, and what was committed is a repeat.
 func (a *ASTM) Store(ctx context.Context, msgs []e1381.Message) error {
 	l := a.in.link(a.connection)
 	l.Lock()
@@ -45,6 +51,16 @@ func (a *ASTM) Store(ctx context.Context, msgs []e1381.Message) error {
 	if err := a.readOpen(l); err != nil {
 		return err
 	}
+	for some := range slices.Chunk(msgs, perCommit) {
+		if err := a.store(ctx, l, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store is one commit; l is locked.
+func (a *ASTM) store(ctx context.Context, l *link, msgs []e1381.Message) error {
 	b := new(storage.Batch)
 	fresh := map[string]bool{}
 	for _, m := range msgs {

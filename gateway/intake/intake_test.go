@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"nhip/drivers/astm/e1381"
 	"nhip/gateway/reason"
@@ -315,5 +316,63 @@ func TestASessionOfManyMessagesEnds(t *testing.T) {
 	}
 	if e := fates(t, s, "xn-1"); !e[len(e)-1].Resend {
 		t.Error("after EOT the same message is no resend")
+	}
+}
+
+// A frame of 64,000 characters may hold thousands of messages: more than one
+// commit. All of them are durable before its ACK, and where the commits end in
+// the middle the same frame finishes them.
+func TestAFrameOfThousandsOfMessagesIsStored(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	var msgs []e1381.Message
+	for length := 0; length < 64000; length += len(msgs[len(msgs)-1].Records) {
+		msgs = append(msgs, e1381.Message{Records: fmt.Appendf(nil, "H|\\^&|%d\rL|1\r", len(msgs))})
+	}
+	stored := func() (received, repeats int) {
+		err := s.Range(Channel("xn-1"), 1, 0, false, func(_ storage.Ref, b []byte) bool {
+			e, err := DecodeEntry(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch e.Fate {
+			case Received:
+				received++
+			case Repeat:
+				repeats++
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return received, repeats
+	}
+	// It ends in the middle: some commits, no ACK.
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- New(s, nil).ASTM("xn-1", "a").Store(ctx, msgs) }()
+	for s.Last(Channel("xn-1")) < perCommit && len(done) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	err := <-done
+	first, _ := stored()
+	if err == nil && first != len(msgs) || err != nil && first == len(msgs) {
+		t.Errorf("%d of %d stored, and %v", first, len(msgs), err)
+	}
+	// The process is gone too; the frame comes again, and is acknowledged.
+	s.Close()
+	s = open(t, dir)
+	defer s.Close()
+	if err := New(s, nil).ASTM("xn-1", "b").Store(t.Context(), msgs); err != nil {
+		t.Fatal(err)
+	}
+	if received, repeats := stored(); received != len(msgs) || repeats != first {
+		t.Errorf("%d messages, %d repeats, of %d sent after %d were stored", received, repeats, len(msgs), first)
+	}
+	c := s.Snapshot().Counters
+	if c[CountAccepted] != int64(len(msgs)+first) || c[CountQueued] != int64(len(msgs)) || c[ConsumedRepeat] != int64(first) {
+		t.Errorf("%v", c)
 	}
 }

@@ -305,6 +305,10 @@ func TestNothingAcknowledgedIsLostAtAnyFailpoint(t *testing.T) {
 			}
 		}
 	}
+	c := h.gateway()
+	h.traffic(5*kills, kills)
+	c.Process.Kill()
+	c.Wait()
 	report := h.finish()
 	oru, image := report.Kinds[truth.ORU], report.Kinds[truth.Instance]
 	if oru.Received < 5*kills || image.Received < kills {
