@@ -276,6 +276,16 @@ func (s Segment) Repetitions(field int) int {
 	return s.message.pieces(raw, s.message.delimiters.Repetition)
 }
 
+// Components is how many components a repetition of a field has, from 1; 0 where it is
+// empty.
+func (s Segment) Components(field, repetition int) int {
+	raw := s.message.raw(s.Index, fieldPath{field: field, repetition: repetition})
+	if len(raw) == 0 {
+		return 0
+	}
+	return s.message.pieces(raw, s.message.delimiters.Component)
+}
+
 // isHeader says whether the first field of a segment is the separator itself.
 func isHeader(text []byte) bool {
 	return isName(text, "MSH") || isName(text, "FHS") || isName(text, "BHS")
