@@ -1,9 +1,8 @@
 package find
 
 import (
-	"slices"
-
 	"nhip/dicom"
+	"nhip/dicom/service"
 	"nhip/dicom/tag"
 )
 
@@ -59,7 +58,7 @@ func (m Matching) attribute(answer, keys, entity *dicom.Dataset, key dicom.Eleme
 		if !ok {
 			return setEmpty(answer, key)
 		}
-		return copyElement(answer, entity, e)
+		return service.CopyElement(answer, entity, e)
 	}
 	wanted := keys.Items(key.Tag)
 	whole := len(wanted) == 0 || wanted[0].Len() == 0
@@ -69,62 +68,17 @@ func (m Matching) attribute(answer, keys, entity *dicom.Dataset, key dicom.Eleme
 			items = append(items, item)
 		}
 	}
-	parts, err := addItems(answer, key.Tag, len(items))
+	parts, err := service.AddItems(answer, key.Tag, len(items))
 	if err != nil {
 		return err
 	}
 	for i, item := range items {
 		if whole {
-			err = copyAll(parts[i], item)
+			err = service.CopyAll(parts[i], item)
 		} else {
 			err = m.fill(parts[i], wanted[0], item, path, all, whatever)
 		}
 		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addItems adds a sequence of empty items, which text can be put into in the
-// character set of the data set.
-func addItems(d *dicom.Dataset, t tag.Tag, n int) ([]*dicom.Dataset, error) {
-	items := make([]*dicom.Dataset, n)
-	for i := range items {
-		items[i] = dicom.NewDataset()
-	}
-	return items, d.SetItems(t, items...)
-}
-
-// copyElement copies an element with its text in the character set of the data
-// set that it comes into.
-func copyElement(to, from *dicom.Dataset, e dicom.Element) error {
-	switch e.VR {
-	case dicom.SQ:
-		items := from.Items(e.Tag)
-		parts, err := addItems(to, e.Tag, len(items))
-		if err != nil {
-			return err
-		}
-		for i, item := range items {
-			if err := copyAll(parts[i], item); err != nil {
-				return err
-			}
-		}
-		return nil
-	case dicom.AE, dicom.AS, dicom.CS, dicom.DA, dicom.DS, dicom.DT, dicom.IS, dicom.LO, dicom.LT, dicom.PN, dicom.SH, dicom.ST,
-		dicom.TM, dicom.UC, dicom.UI, dicom.UR, dicom.UT:
-		return to.SetTextAs(e.Tag, e.VR, slices.Clone(from.Texts(e.Tag))...)
-	}
-	return to.SetBytes(e.Tag, e.VR, from.Bytes(e.Tag))
-}
-
-func copyAll(to, from *dicom.Dataset) error {
-	for e := range from.All() {
-		if e.Tag&0xFFFF == 0 || e.Tag == tag.SpecificCharacterSet {
-			continue
-		}
-		if err := copyElement(to, from, e); err != nil {
 			return err
 		}
 	}

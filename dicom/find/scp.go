@@ -202,4 +202,3 @@ func (s *SCP) answers(ctx context.Context, a *association.Association, m *associ
 	}
 	return final(dimse.Success, "")
 }
-

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"nhip/dicom"
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
+	"nhip/dicom/tag"
 	"nhip/dicom/uid"
 	"nhip/dicom/ul"
 )
@@ -139,4 +141,81 @@ func Context(a *association.Association, abstractSyntax string) (association.Con
 		c, err = a.ContextFor(abstractSyntax, uid.ImplicitVRLittleEndian)
 	}
 	return c, err
+}
+
+// AddItems adds a sequence of empty items, which text can be put into in the
+// character set of the data set.
+func AddItems(d *dicom.Dataset, t tag.Tag, n int) ([]*dicom.Dataset, error) {
+	items := make([]*dicom.Dataset, n)
+	for i := range items {
+		items[i] = dicom.NewDataset()
+	}
+	return items, d.SetItems(t, items...)
+}
+
+// CopyElement copies an element with its text in the character set of the data
+// set that it comes into.
+func CopyElement(to, from *dicom.Dataset, e dicom.Element) error {
+	switch e.VR {
+	case dicom.SQ:
+		items := from.Items(e.Tag)
+		parts, err := AddItems(to, e.Tag, len(items))
+		if err != nil {
+			return err
+		}
+		for i, item := range items {
+			if err := CopyAll(parts[i], item); err != nil {
+				return err
+			}
+		}
+		return nil
+	case dicom.AE, dicom.AS, dicom.CS, dicom.DA, dicom.DS, dicom.DT, dicom.IS, dicom.LO, dicom.LT, dicom.PN, dicom.SH, dicom.ST,
+		dicom.TM, dicom.UC, dicom.UI, dicom.UR, dicom.UT:
+		return to.SetTextAs(e.Tag, e.VR, slices.Clone(from.Texts(e.Tag))...)
+	}
+	return to.SetBytes(e.Tag, e.VR, from.Bytes(e.Tag))
+}
+
+// CopyAll copies every element but the character set and group lengths.
+func CopyAll(to, from *dicom.Dataset) error {
+	for e := range from.All() {
+		if e.Tag&0xFFFF == 0 || e.Tag == tag.SpecificCharacterSet {
+			continue
+		}
+		if err := CopyElement(to, from, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RefuseError answers an error of Read, or returns it where it has ended the
+// association.
+func RefuseError(ctx context.Context, a *association.Association, m *association.Message, err error) error {
+	var s *StatusError
+	if !errors.As(err, &s) {
+		return err
+	}
+	return Refuse(ctx, a, m, s.Status)
+}
+
+// Attributes returns the elements of a data set that an N-GET lists; all of them
+// where it lists none. Those that are not there are left out: old requestors ask
+// for attributes of other SOP classes.
+func Attributes(d *dicom.Dataset, list []tag.Tag) (*dicom.Dataset, error) {
+	out := dicom.NewDataset()
+	if e, ok := d.Find(tag.SpecificCharacterSet); ok {
+		if err := CopyElement(out, d, e); err != nil {
+			return nil, err
+		}
+	}
+	for e := range d.All() {
+		if e.Tag&0xFFFF == 0 || e.Tag == tag.SpecificCharacterSet || len(list) > 0 && !slices.Contains(list, e.Tag) {
+			continue
+		}
+		if err := CopyElement(out, d, e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -7,6 +7,8 @@ package service
 
 import (
 	"context"
+	"crypto/rand"
+	"math/big"
 	"net/netip"
 	"slices"
 	"sync"
@@ -124,4 +126,12 @@ func Cancelled(m *association.Message) bool {
 	default:
 		return false
 	}
+}
+
+// NewUID returns a UID under 2.25 of 122 random bits, PS3.5 annex B.2.
+func NewUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0F|0x40, b[8]&0x3F|0x80
+	return "2.25." + new(big.Int).SetBytes(b[:]).String()
 }
