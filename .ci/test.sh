@@ -18,6 +18,7 @@ python3-hl7: command -v mllp_send
 libopenjp2-tools: command -v opj_decompress
 openjph-tools: command -v ojph_compress
 libgdcm-tools: command -v gdcmconv
+dicom3tools: command -v dciodvfy
 python3-pydicom: /usr/bin/python3 -c "import pydicom"
 chromium: command -v chromium
 strace: command -v strace
@@ -52,7 +53,7 @@ $peers
 END
 
 # Peers of npm, in build/npm, where the tests look for them.
-for module in dcmjs-dimse@0.3.3; do
+for module in dcmjs-dimse@0.3.3 simple-hl7@3.3.0 @medplum/hl7@4.5.2; do
 	name=${module%@*}
 	[ -d "build/npm/node_modules/$name" ] && continue
 	[ -z "$NHIP_NO_INSTALL" ] && command -v npm >/dev/null && mkdir -p build/npm &&
