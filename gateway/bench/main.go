@@ -26,7 +26,7 @@ func main() {
 	flag.StringVar(&b.dir, "dir", "build/bench", "directory for data, emptied as it goes")
 	flag.IntVar(&b.rounds, "rounds", 5, "interleaved runs of each")
 	out := flag.String("out", "build/bench.json", "file for the figures")
-	only := flag.String("only", "", "parts to run, separated by commas: cstore, nagle, large, hl7, idle, headers; empty: all")
+	only := flag.String("only", "", "parts to run, separated by commas: cstore, nagle, large, hl7, idle, headers, codecs; empty: all")
 	flag.Parse()
 
 	for _, part := range []struct {
@@ -34,6 +34,7 @@ func main() {
 		run  func() error
 	}{
 		{"cstore", b.cstore}, {"nagle", b.nagle}, {"large", b.large}, {"hl7", b.hl7}, {"idle", b.idle}, {"headers", b.headers},
+		{"codecs", b.codecs},
 	} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
