@@ -96,7 +96,7 @@ type Association struct {
 	maxSend   int // of the variable field of a P-DATA-TF to the peer
 	contexts  map[byte]Context
 	proposed  []ul.ProposedContext // by the requestor
-	results   []ul.ContextResult   // of the proposed ones
+	answers   []Answered           // to the proposed ones
 	handlers  map[dimse.CommandField]Handler
 	base      context.Context // of the handlers
 	unbase    func()          // ends base, of a requestor
@@ -164,6 +164,10 @@ type Window struct {
 	Performed int // by the requestor, invoked by the acceptor
 }
 
+// Unlimited is the window that has no limit of the requestor's. What is agreed to
+// has one of ours.
+var Unlimited = Window{Invoked: -1, Performed: -1}
+
 // places sets how many operations may be outstanding in each direction.
 func (a *Association) places(ours, theirs uint16) {
 	a.invoked = make(chan struct{}, ours)
@@ -173,6 +177,9 @@ func (a *Association) places(ours, theirs uint16) {
 // agree returns the least of what was proposed, where 0 is no limit, and of what
 // we are ready for.
 func agree(proposed uint16, ready int) uint16 {
+	if ready < 0 {
+		ready = maxWindow
+	}
 	n := uint16(min(max(ready, 1), maxWindow))
 	if proposed == 0 {
 		return n
@@ -593,6 +600,16 @@ func (a *Association) Contexts() []Context {
 	return slices.SortedFunc(maps.Values(a.contexts), func(x, y Context) int { return cmp.Compare(x.ID, y.ID) })
 }
 
+// Answered is the answer to a presentation context that was proposed.
+type Answered struct {
+	Result         ul.ContextResult
+	TransferSyntax string // where it is accepted
+}
+
+// Answers returns the answers to the presentation contexts of our Proposal, in
+// their order.
+func (a *Association) Answers() []Answered { return a.answers }
+
 // ContextFor returns the accepted presentation context of a SOP class and a
 // transfer syntax. The error says what the peer answered.
 func (a *Association) ContextFor(abstractSyntax, transferSyntax string) (Context, error) {
@@ -604,7 +621,7 @@ func (a *Association) ContextFor(abstractSyntax, transferSyntax string) (Context
 	e := &NotAcceptedError{AbstractSyntax: abstractSyntax, TransferSyntax: transferSyntax}
 	for i, p := range a.proposed {
 		if p.AbstractSyntax == abstractSyntax && slices.Contains(p.TransferSyntaxes, transferSyntax) {
-			e.Proposed, e.Result = true, a.results[i]
+			e.Proposed, e.Result = true, a.answers[i].Result
 		}
 	}
 	return Context{}, e

@@ -119,9 +119,17 @@ func (p Proposal) request(maxPDU uint32) ul.AssociateRQ {
 		},
 	}
 	if p.Window != (Window{}) {
-		rq.User.AsyncWindow = &ul.AsyncWindow{Invoked: agree(0, p.Window.Invoked), Performed: agree(0, p.Window.Performed)}
+		rq.User.AsyncWindow = &ul.AsyncWindow{Invoked: proposed(p.Window.Invoked), Performed: proposed(p.Window.Performed)}
 	}
 	return rq
+}
+
+// proposed is a number of operations as it is proposed: 0 is no limit.
+func proposed(n int) uint16 {
+	if n < 0 {
+		return 0
+	}
+	return agree(0, n)
 }
 
 // check refuses what the PDU cannot hold.
@@ -180,7 +188,7 @@ func (a *Association) accepted(rq ul.AssociateRQ, ac ul.AssociateAC) {
 	a.User = ac.User
 	a.places(1, 1)
 	if mine, theirs := rq.User.AsyncWindow, ac.User.AsyncWindow; mine != nil && theirs != nil {
-		a.places(agree(theirs.Invoked, int(mine.Invoked)), agree(theirs.Performed, int(mine.Performed)))
+		a.places(least(mine.Invoked, theirs.Invoked), least(mine.Performed, theirs.Performed))
 	}
 	answers := map[byte]ul.AnsweredContext{}
 	for _, c := range ac.Contexts {
@@ -199,8 +207,17 @@ func (a *Association) accepted(rq ul.AssociateRQ, ac ul.AssociateAC) {
 				c.Result = ul.TransferSyntaxNotSupported
 			}
 		}
-		a.results = append(a.results, c.Result)
+		if c.Result != ul.ContextAccepted {
+			c.TransferSyntax = ""
+		}
+		a.answers = append(a.answers, Answered{c.Result, c.TransferSyntax})
 	}
+}
+
+// least returns what is agreed to of two numbers of which 0 is no limit.
+func least(mine, theirs uint16) uint16 {
+	n := agree(mine, maxWindow)
+	return agree(theirs, int(n))
 }
 
 // selected returns the roles of the requestor for a SOP class.

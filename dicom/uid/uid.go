@@ -70,6 +70,12 @@ func TransferSyntaxes() []string {
 	return list(func(e Entry) bool { return e.Kind == TransferSyntax })
 }
 
+// SOPClasses returns all SOP classes and Meta SOP classes, retired ones and those of
+// storage included, by UID.
+func SOPClasses() []string {
+	return list(func(e Entry) bool { return e.Kind == SOPClass || e.Kind == MetaSOPClass })
+}
+
 func list(want func(Entry) bool) []string {
 	var uids []string
 	for _, e := range registry {
