@@ -11,7 +11,7 @@ rm -f build/figures.jsonl
 CGO_ENABLED=0 go build -o build/report .ci/report.go || exit 1
 failed=0
 # shellcheck disable=SC2086
-NHIP_SOAK=1 go test -count=1 -p 1 -timeout 4h -json $SOAKFLAGS ./storage/... ./gateway/... ./drivers/... ./hardware-sim/... |
+NHIP_SOAK=1 go test -count=1 -p 1 -timeout 4h -json $SOAKFLAGS ./storage/... ./gateway/... ./drivers/... ./dicom/... ./hardware-sim/... |
 	build/report || failed=1
 echo "== figures"
 go run .ci/figures.go || failed=1

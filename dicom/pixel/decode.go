@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"nhip/dicom/pixel/j2k"
+	"nhip/dicom/pixel/jpegdct"
 	"nhip/dicom/pixel/jpegll"
 	"nhip/dicom/pixel/jpegls"
 	"nhip/dicom/pixel/raster"
@@ -109,12 +111,16 @@ func (f Format) decodeJ2K(ctx context.Context, b []byte, l raster.Limits) (*Fram
 // decodeJPEG decodes a stream of the family of ISO/IEC 10918-1 and 14495-1 by the
 // process that it names itself.
 func (f Format) decodeJPEG(b []byte, l raster.Limits) (*Frame, error) {
-	sof, err := startOfFrame(b)
+	sof, subsampled, err := startOfFrame(b)
 	if err != nil {
 		return nil, err
 	}
 	var m *raster.Image
 	switch sof {
+	case 0xC0, 0xC1, 0xC2:
+		if m, err = jpegdct.Decode(b, l); err == nil {
+			f.Photometric = declared(f.Photometric, m.Colour, subsampled)
+		}
 	case 0xC3:
 		m, err = jpegll.Decode(b, l)
 	case 0xF7:
@@ -128,26 +134,47 @@ func (f Format) decodeJPEG(b []byte, l raster.Limits) (*Frame, error) {
 	return f.decoded(m)
 }
 
+// declared returns the photometric interpretation of what a lossy JPEG stream holds:
+// where the stream says RGB or YCbCr in so many words (the markers of Adobe and of
+// JFIF), and the object the other, the object was wrongly labelled by who compressed
+// it (PS3.5 section 8.2.1). So it was where the stream says nothing and has fewer
+// samples of some components: nobody subsamples green and blue.
+func declared(photometric string, c raster.Colour, subsampled bool) string {
+	switch {
+	case photometric == rgb && (c == raster.ColourYCbCr || c == raster.ColourUnspecified && subsampled):
+		return ybrFull
+	case strings.HasPrefix(photometric, "YBR") && c == raster.ColourRGB:
+		return rgb
+	}
+	return photometric
+}
+
 // startOfFrame returns the second byte of the marker SOFn that a JPEG stream has,
-// ISO/IEC 10918-1 table B.1, or 0xF7 for JPEG-LS.
-func startOfFrame(b []byte) (byte, error) {
+// ISO/IEC 10918-1 table B.1, or 0xF7 for JPEG-LS, and whether its components have
+// different sampling factors.
+func startOfFrame(b []byte) (sof byte, subsampled bool, err error) {
 	if len(b) < 2 || b[0] != 0xFF || b[1] != 0xD8 {
-		return 0, wrong("a frame that is no JPEG stream")
+		return 0, false, wrong("a frame that is no JPEG stream")
 	}
 	for at := 2; at+4 <= len(b); {
 		marker := b[at+1]
 		switch {
 		case b[at] != 0xFF:
-			return 0, wrong("a JPEG stream with something else than a marker segment in its head")
+			return 0, false, wrong("a JPEG stream with something else than a marker segment in its head")
 		case marker == 0xFF: // a fill byte
 			at++
 			continue
 		case marker == 0xF7, marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC:
-			return marker, nil
+			// Length, precision, lines, samples per line, number of components, and
+			// three bytes for each of these.
+			for i := at + 10 + 3 + 1; i < len(b) && i < at+10+3*int(b[at+9]); i += 3 {
+				subsampled = subsampled || b[i] != b[at+10+1]
+			}
+			return marker, subsampled, nil
 		}
 		at += 2 + int(b[at+2])<<8 + int(b[at+3])
 	}
-	return 0, &FormatError{What: "a JPEG stream without a frame header", Err: errCut}
+	return 0, false, &FormatError{What: "a JPEG stream without a frame header", Err: errCut}
 }
 
 // decoded checks what a codec returned against the description of the object, and

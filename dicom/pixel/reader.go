@@ -151,6 +151,9 @@ func (r *Reader) openEncapsulated(d *dicom.Dataset) error {
 	return err
 }
 
+// Encapsulated reports whether the pixel data are fragments, PS3.5 annex A.4.
+func (r *Reader) Encapsulated() bool { return r.value.encapsulated }
+
 // Frame returns frame k, from 0, without decoding it: of encapsulated pixel data
 // the coded stream with all its fragments, of native ones the samples as they are
 // packed, always little endian and from the first bit of the first byte on.
