@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"syscall"
 	"time"
 
 	"nhip/dicom"
@@ -101,20 +100,17 @@ func (b *bench) codec(c codecPair, m *raster.Image, big, small string) error {
 	return nil
 }
 
-// processorTime is what this process took for f, on all processors.
+// processorTime is what this process takes for f, on all processors: the mean of
+// several runs, since the clock of /proc is coarse.
 func processorTime(f func() error) (time.Duration, error) {
+	const runs = 4
 	runtime.GC()
-	before := processor()
-	err := f()
-	return processor() - before, err
-}
-
-func processor() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0
+	before, err := cpu("self")
+	for i := 0; i < runs && err == nil; i++ {
+		err = f()
 	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	after, err2 := cpu("self")
+	return (after - before) / runs, errors.Join(err, err2)
 }
 
 // beyondStart is the processor time that a program takes more for a big file than

@@ -99,10 +99,13 @@ func freePort() int {
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-// cpu is the processor time that the process has used, user and system; its unit
-// in /proc is a hundredth of a second.
-func (p *process) cpu() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+// cpu is the processor time that the process has used, user and system.
+func (p *process) cpu() (time.Duration, error) { return cpu(strconv.Itoa(p.cmd.Process.Pid)) }
+
+// cpu is the processor time of a process, or of "self"; its unit in /proc is a
+// hundredth of a second.
+func cpu(pid string) (time.Duration, error) {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0, err
 	}
