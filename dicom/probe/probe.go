@@ -33,13 +33,13 @@ type Report struct {
 
 	ImplementationClassUID    string
 	ImplementationVersionName string
-	MaximumLength             uint32             // of P-DATA-TF PDUs to it; 0: no limit
-	Window                    *ul.AsyncWindow    // its answer to an unlimited one; nil: none, which is 1,1
-	TLS                       bool               // the association was secured
-	Classes                   []Class            // the accepted ones, in the order of the question
-	Refused                   map[string]Refusal // why the others are not, by SOP class UID
-	Associations              int                // that were asked for
-	Problems                  []error            // in words of those that failed, where others did not
+	MaximumLength             uint32                      // of P-DATA-TF PDUs to it; 0: no limit
+	Window                    *ul.AsyncWindow             // its answer to an unlimited one; nil: none, which is 1,1
+	TLS                       bool                        // the association was secured
+	Classes                   []Class                     // the accepted ones, in the order of the question
+	Refused                   map[string]ul.ContextResult // why the others are not, by SOP class UID
+	Associations              int                         // that were asked for
+	Problems                  []error                     // in words of those that failed, where others did not
 
 	Connect, Echo, Release time.Duration // of the first association; Echo is 0 where C-ECHO is not accepted
 }
@@ -52,15 +52,12 @@ type Class struct {
 	SCU, SCP         bool     // roles that the requestor may have where it proposes both
 }
 
-// A Refusal is why a SOP class is not accepted.
-type Refusal = ul.ContextResult
-
 // Probe asks the application entity at host:port. The error is for one that cannot
 // be reached or accepts no association at all, see association.RejectedError; what
 // goes wrong later is among the problems of the report.
 func Probe(ctx context.Context, address string, o Options) (Report, error) {
 	p := &prober{ctx: ctx, Options: o.withDefaults()}
-	p.r = Report{Address: address, Calling: p.Calling, Called: p.Called, TLS: o.TLS != nil, Refused: map[string]Refusal{}}
+	p.r = Report{Address: address, Calling: p.Calling, Called: p.Called, TLS: o.TLS != nil, Refused: map[string]ul.ContextResult{}}
 	if err := p.first(); err != nil {
 		return p.r, err
 	}
