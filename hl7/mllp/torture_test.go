@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"nhip/hl7"
+	"nhip/hl7/ack"
 )
 
 // A receiver is a whole receiving system over a real socket: Serve, and a handler
@@ -27,6 +29,7 @@ type receiver struct {
 	stored  chan string // message control IDs
 	junk    chan int
 	ended   chan error
+	mode    ack.Mode
 }
 
 type safeBuffer struct {
@@ -48,11 +51,16 @@ func (b *safeBuffer) String() string {
 
 func listen(t *testing.T) *receiver {
 	t.Helper()
+	return listenAs(t, ack.ByMessage)
+}
+
+func listenAs(t *testing.T, mode ack.Mode) *receiver {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &receiver{address: l.Addr().String(), stored: make(chan string, 1000), junk: make(chan int, 1000), ended: make(chan error, 100)}
+	r := &receiver{mode: mode, address: l.Addr().String(), stored: make(chan string, 1000), junk: make(chan int, 1000), ended: make(chan error, 100)}
 	var connections sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
 	connections.Go(func() {
@@ -87,19 +95,26 @@ func (r *receiver) handle(_ context.Context, frame []byte) ([]byte, error) {
 	if m == nil {
 		return nil, err
 	}
-	accept, application := hl7.AckMode(m)
-	errs := verdict(m, err)
-	if len(errs) == 0 && !m.IsAcknowledgement() {
+	v := ack.Verdict{Code: hl7.ApplicationAccept, Errors: verdict(m, err)}
+	if len(v.Errors) > 0 {
+		v.Code = hl7.AckCode(code("A", v.Errors))
+	}
+	stored := v.Good()
+	if stored && !m.IsAcknowledgement() {
 		r.stored <- m.ControlID()
 	}
-	options := hl7.AckOptions{ControlID: "N", Now: time.Now(), Errors: errs}
-	switch {
-	case accept.Wants(len(errs) == 0):
-		return hl7.Ack(m, code("C", errs), options), nil
-	case application.Wants(len(errs) == 0):
-		return hl7.Ack(m, code("A", errs), options), nil
+	o := ack.Options{Mode: r.mode, Confirm: hl7.Always}
+	var answers [][]byte
+	accept, ok := o.Accept(m, stored, v, "N1", time.Now())
+	if ok {
+		answers = append(answers, accept.Message)
 	}
-	return nil, nil
+	if !ok || stored { // what was refused is not processed
+		if answer, ok := o.Answer(m, v, "N2", time.Now(), nil); ok {
+			answers = append(answers, answer.Message)
+		}
+	}
+	return Join(answers), nil
 }
 
 func verdict(m *hl7.Message, parseError error) []hl7.Error {
@@ -324,7 +339,7 @@ func TestTorture(t *testing.T) {
 	})
 	row("other delimiters", func(t *testing.T, r *receiver, s *sender) {
 		s.write(t, frame("MSH$%*!@$LAB%1.2%ISO$$LIS$$20260114$$ORU%R01%ORU_R01$1$P$2.5.1\r"))
-		if answer := s.raw(t); !strings.HasPrefix(answer, "MSH$%*!@$LIS$$LAB%1.2%ISO$$") || !strings.Contains(answer, "$ACK%R01%ACK$N$P$2.5.1\rMSA$AA$1\r") {
+		if answer := s.raw(t); !strings.HasPrefix(answer, "MSH$%*!@$LIS$$LAB%1.2%ISO$$") || !strings.Contains(answer, "$ACK%R01%ACK$N2$P$2.5.1\rMSA$AA$1\r") {
 			t.Errorf("%q", answer)
 		}
 		s.noMore(t)
@@ -391,6 +406,47 @@ func TestTorture(t *testing.T) {
 		s.expect(t, "AA 1")
 		s.noMore(t)
 	})
+}
+
+// The matrix of MSH-15 and MSH-16 over a socket: codes for a message that is taken and
+// for one whose version is refused. A refused accept acknowledgement is the end.
+func TestAcknowledgementMatrixOverASocket(t *testing.T) {
+	matrix := []struct{ accept, application, good, bad string }{
+		{"", "", "AA", "AR"},
+		{"", "NE", "", ""}, {"", "AL", "AA", "AR"}, {"", "ER", "", "AR"}, {"", "SU", "AA", ""},
+		{"NE", "", "", ""}, {"NE", "NE", "", ""}, {"NE", "AL", "AA", "AR"}, {"NE", "ER", "", "AR"}, {"NE", "SU", "AA", ""},
+		{"AL", "", "CA", "CR"}, {"AL", "NE", "CA", "CR"}, {"AL", "AL", "CA AA", "CR"}, {"AL", "ER", "CA", "CR"}, {"AL", "SU", "CA AA", "CR"},
+		{"ER", "", "", "CR"}, {"ER", "NE", "", "CR"}, {"ER", "AL", "AA", "CR"}, {"ER", "ER", "", "CR"}, {"ER", "SU", "AA", "CR"},
+		{"SU", "", "CA", ""}, {"SU", "NE", "CA", ""}, {"SU", "AL", "CA AA", "AR"}, {"SU", "ER", "CA", "AR"}, {"SU", "SU", "CA AA", ""},
+	}
+	r := listen(t)
+	s := dial(t, r)
+	for i, c := range matrix {
+		for version, want := range map[string]string{"2.5.1": c.good, "9.9": c.bad} {
+			id := fmt.Sprintf("%d-%s", i, version)
+			s.write(t, frame(msh("ORU^R01", id, version, c.accept, c.application))+frame(oru("last")))
+			for _, code := range strings.Fields(want) {
+				s.expect(t, code+" "+id)
+			}
+			s.expect(t, "AA last") // and nothing between
+		}
+	}
+	s.noMore(t)
+	for mode, want := range map[ack.Mode][2]string{
+		ack.Original: {"AA", "AR"}, ack.Application: {"AA", "AR"}, ack.Accept: {"CA", "CR"}, ack.Both: {"CA AA", "CR"}, ack.None: {"", ""},
+	} {
+		r := listenAs(t, mode)
+		s := dial(t, r)
+		for _, c := range matrix {
+			for i, version := range []string{"2.5.1", "9.9"} {
+				s.write(t, frame(msh("ORU^R01", "1", version, c.accept, c.application)))
+				for _, code := range strings.Fields(want[i]) {
+					s.expect(t, code+" 1")
+				}
+			}
+		}
+		s.noMore(t)
+	}
 }
 
 func TestEndlessFrameIsAnsweredAndClosedInBoundedMemory(t *testing.T) {
