@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -116,6 +117,12 @@ func Send(ctx context.Context, a *association.Association, o Object) (dimse.Stat
 		MoveOriginatorAETitle:   o.Originator.AETitle,
 		MoveOriginatorMessageID: o.Originator.MessageID,
 	}, dataSet)
+	// PS3.7 table 9.3-2: the UID may be left out; another one answers for an object
+	// that is not this one.
+	if err == nil && rsp.AffectedSOPInstanceUID != "" && rsp.AffectedSOPInstanceUID != o.SOPInstanceUID {
+		a.Abort("the response is about another SOP instance")
+		err = fmt.Errorf("dicom/store: the response to %s is about %s", o.SOPInstanceUID, rsp.AffectedSOPInstanceUID)
+	}
 	return rsp.Status, err
 }
 
