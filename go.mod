@@ -43,5 +43,3 @@ require (
 	go.opentelemetry.io/otel/trace v1.41.0 // indirect
 	golang.org/x/crypto v0.55.0 // indirect
 )
-
-replace github.com/dgraph-io/ristretto/v2 => ./storage/ristretto

@@ -120,6 +120,9 @@ func (b *Batch) add(o op) {
 	if n := len(b.ops); (o.kind == opEnqueue || o.kind == opRemove || o.kind == opSetState) && (n == 0 || b.ops[n-1].name != o.name) {
 		b.bytes += queueRecord
 	}
+	if b.ops == nil {
+		b.ops = make([]op, 0, 8)
+	}
 	b.ops = append(b.ops, o)
 }
 

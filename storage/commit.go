@@ -110,6 +110,7 @@ type committer struct {
 	synced time.Time // when the high-water mark was last brought to the disk
 
 	unguarded int // bytes written since the guard was told what Badger needs
+	next      nextLog
 }
 
 // run commits group after group until the store is closed or has failed.
@@ -312,13 +313,16 @@ func (c *committer) apply(g *group, r *request) {
 			c.enqueue(g, r, o)
 		case opRemove:
 			q := c.queue(g, o.name)
-			q.fp -= g.take(seqKey(spaceItem, o.name, o.seq)) + g.take(seqKey(spaceState, o.name, o.seq))
+			q.fp -= g.take(seqKey(spaceItem, o.name, o.seq)) + c.takeState(g, q, o)
 			q.depth--
 			q.remove(o.seq, o.seq)
 		case opSetState:
 			q := c.queue(g, o.name)
 			key := seqKey(spaceState, o.name, o.seq)
-			old, _ := g.stored(key)
+			old, found := g.stored(key)
+			if !found && q.states >= 0 {
+				q.states++
+			}
 			q.fp += g.put(key, o.record) - old
 		case opPut:
 			c.putKey(g, o.name, o.record)
@@ -343,6 +347,23 @@ func (c *committer) apply(g *group, r *request) {
 			g.put(seqKey(spaceJournal, o.name, o.seq), o.record)
 		}
 	}
+}
+
+// takeState removes the state of an item and gives its checksum. Most queues have
+// no item with a state, and then it is not looked for.
+func (c *committer) takeState(g *group, q *queue, o *op) uint64 {
+	if q.states == 0 {
+		return 0
+	}
+	key := seqKey(spaceState, o.name, o.seq)
+	_, found := g.stored(key)
+	if !found {
+		return 0
+	}
+	if q.states > 0 {
+		q.states--
+	}
+	return g.take(key)
 }
 
 func (c *committer) enqueue(g *group, r *request, o *op) {
@@ -425,6 +446,9 @@ func (c *committer) write(g *group) error {
 	}
 	if g.err != nil {
 		return g.err
+	}
+	if err := c.s.ahead(&c.next, g.bytes); err != nil {
+		return err
 	}
 	c.watch(g, "before")
 	wait := c.beside(g)

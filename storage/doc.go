@@ -47,9 +47,8 @@
 //
 // # The disk
 //
-// Badger's files are mapped: a full disk would be SIGBUS and no error. So they are
-// given their blocks before they are mapped, and where there are none Badger waits
-// for them (see mapped.go); that is the last resort. With Options.Disk
+// Badger's files are mapped: a full disk is SIGBUS and no error. So a write-ahead log
+// is given its blocks before it is used (see mapped.go), and with Options.Disk
 // a guard (storage/diskguard) asks for the free space before every batch and every
 // write to the spool, and what Badger may write by itself at any moment stays
 // free. Batches for Images and Results are refused with ErrDiskFull, in this
@@ -88,6 +87,9 @@
 //     and Scrub (SHA-256).
 //
 //   - A write of Badger's manifest that failed: at Open, which takes it back.
+//
+//   - A table that a compaction could not write: within about a minute. What it
+//     was made of is gone by then, see closeBadger.
 //
 // Not noticed: the loss of a commit whose mark was not written yet. The mark
 // follows the acknowledgement within microseconds after a kill, and within about

@@ -11,10 +11,11 @@ import (
 	"nhip/storage/diskguard"
 )
 
-// The store lies in mapped files, and where the disk is full when one is made
-// everything waits (see mapped.go). So a guard knows the free space before every
-// batch, and what Badger may write by itself at any moment stays free: the next
-// write-ahead log, the flush of the memtables, a compaction, one transaction.
+// The store lies in mapped files: where the disk is full when the system has to
+// find a block for a table, the process dies (SIGBUS; write-ahead logs have their
+// blocks, see mapped.go). So a guard knows the free space before every batch, and
+// what Badger may write by itself at any moment stays free: the next write-ahead
+// log, the flush of the memtables, a compaction, one transaction.
 
 // ErrDiskFull says that the disk is too full for what was to be written. Nothing
 // was.

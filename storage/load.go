@@ -40,6 +40,9 @@ func (s *Store) load(background context.Context) error {
 	if err := l.present(); err != nil {
 		return err
 	}
+	for name, q := range c.queues {
+		q.states = l.v.noStates(name)
+	}
 	return s.start(&l, background)
 }
 
@@ -209,6 +212,24 @@ func (l *loader) present() error {
 	return nil
 }
 
+// noStates gives 0 where a queue has no state, and -1 where it has or where there
+// are too many tombstones to say.
+func (v *view) noStates(name string) int {
+	w := v.walk(spaceState, name)
+	defer w.close()
+	w.it.Rewind()
+	for range 100 {
+		switch {
+		case !w.it.Valid():
+			return 0
+		case !w.it.Item().IsDeletedOrExpired():
+			return -1
+		}
+		w.it.Next()
+	}
+	return -1
+}
+
 // rebuild finds channels and queues whose record is gone by what is stored under
 // their names, and moves those that are behind it.
 func (l *loader) rebuild() error {
@@ -325,6 +346,7 @@ func (s *Store) start(l *loader, background context.Context) error {
 		close(s.done)
 		return nil
 	}
+	s.behind.Go(func() { s.watchTables(background) })
 	s.behind.Go(func() { s.watchMemory(background) })
 	go c.run()
 	return nil

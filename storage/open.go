@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +42,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
 		failed:   make(chan struct{}),
-		stuck:    make(chan struct{}),
 		stop:     stop,
 		reading:  map[uint64]int{},
 		last:     map[string]uint64{},
@@ -177,7 +177,8 @@ func makePrivate(dir string) error {
 // empty and the write-ahead log is the memtable's. Tables are not compressed and
 // have no cache: blocks are read and verified where they are mapped. Compacting
 // already at two tables of level 0 costs twice the CPU under load. Nothing is
-// compacted at Close: a stop is no time for it.
+// compacted at Close: Badger loses what a compaction cannot write (see closeBadger),
+// and a stop is no time for it.
 func (s *Store) settings(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithSyncWrites(true).
@@ -232,20 +233,37 @@ func (badgerLog) Debugf(string, ...any) {}
 // openBadger opens Badger, waiting for the directory lock of a dying process.
 func (s *Store) openBadger(ctx context.Context, dir string) error {
 	err := s.patiently(ctx, func() (err error) {
-		s.db, err = s.openDB(dir)
+		s.db, err = s.openMapped(dir)
 		if err != nil && strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return ErrInUse
 		}
 		return err
 	})
+	if err == nil && !s.o.ReadOnly {
+		err = s.firstLog()
+	}
 	if err == nil || errors.Is(err, ErrInUse) {
 		return err
 	}
-	s.db = nil
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("%w to open the store. Nothing is lost; free some space and start again", ErrDiskFull)
 	}
+	s.db = nil
 	return fmt.Errorf("storage: %s: the store cannot be opened: %s", s.o.Dir, reason(err))
+}
+
+// openMapped opens Badger. A page of a new file that finds no block is an error here.
+func (s *Store) openMapped(dir string) (db *badger.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			if _, fault := p.(interface{ Addr() uintptr }); !fault {
+				panic(p)
+			}
+			db, err = nil, syscall.ENOSPC
+		}
+	}()
+	return badger.OpenManaged(s.settings(dir))
 }
 
 // prepare makes the directory fit for Badger: files that a kill left empty are

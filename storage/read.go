@@ -350,8 +350,13 @@ func (v *view) items(name string, from uint64, limit int) ([]QueueItem, error) {
 	if limit <= 0 {
 		limit = math.MaxInt
 	}
-	w := v.walk(name)
+	w := v.walk(spaceItem, name)
 	defer w.close()
+	states := &walk{}
+	if limit > 1 {
+		states = v.walk(spaceState, name)
+		defer states.close()
+	}
 	var items []QueueItem
 	due := q.skip(from)
 	for seq, ok := w.find(due); ok && len(items) < limit; {
@@ -362,7 +367,7 @@ func (v *view) items(name string, from uint64, limit int) ([]QueueItem, error) {
 		if seq > due && len(items) == 0 {
 			v.s.hint(name, run{due, seq - 1})
 		}
-		item, err := v.item(name, seq, w.it.Item())
+		item, err := v.item(name, seq, w.it.Item(), states)
 		if err != nil {
 			return nil, err
 		}
@@ -382,20 +387,33 @@ func (v *view) items(name string, from uint64, limit int) ([]QueueItem, error) {
 // crosses all the tombstones behind a held item before it gives that item.
 type walk struct {
 	it    *badger.Iterator
+	space byte
 	name  string
 	at    uint64 // the sequence that the iterator stands on
 	steps int
+	ended bool
 }
 
-func (v *view) walk(name string) *walk {
-	o := badger.IteratorOptions{Prefix: nameKey(spaceItem, name), AllVersions: true}
-	return &walk{it: v.txn.NewIterator(o), name: name}
+// walk begins one over the items of a queue, or over their states.
+func (v *view) walk(space byte, name string) *walk {
+	o := badger.IteratorOptions{Prefix: nameKey(space, name), AllVersions: true}
+	return &walk{it: v.txn.NewIterator(o), space: space, name: name}
+}
+
+// reaches moves on to a sequence, which rises from call to call, and says whether
+// it is there. It goes no further than to the next one that is.
+func (w *walk) reaches(seq uint64) bool {
+	if !w.ended && (w.steps == 0 || w.at < seq) {
+		_, ok := w.find(seq)
+		w.ended = !ok
+	}
+	return !w.ended && w.at == seq
 }
 
 // find gives the first live item from a sequence on.
 func (w *walk) find(from uint64) (seq uint64, ok bool) {
 	if w.steps == 0 || from != w.at+1 {
-		w.it.Seek(seqKey(spaceItem, w.name, from))
+		w.it.Seek(seqKey(w.space, w.name, from))
 	}
 	w.steps++
 	for w.it.Valid() {
@@ -425,7 +443,7 @@ func (s *Store) hint(queue string, dead run) {
 	s.published(queue).dead = dead
 }
 
-func (v *view) item(name string, seq uint64, at *badger.Item) (QueueItem, error) {
+func (v *view) item(name string, seq uint64, at *badger.Item, states *walk) (QueueItem, error) {
 	q := QueueItem{Queue: name, Seq: seq}
 	body, err := itemBody(at)
 	if errors.Is(err, errDamaged) || err == nil && !parseItem(&q, body) {
@@ -435,7 +453,12 @@ func (v *view) item(name string, seq uint64, at *badger.Item) (QueueItem, error)
 	if err != nil {
 		return q, err
 	}
-	q.State, err = v.body(seqKey(spaceState, name, seq))
+	switch {
+	case states.it == nil:
+		q.State, err = v.body(seqKey(spaceState, name, seq))
+	case states.reaches(seq):
+		q.State, err = itemBody(states.it.Item())
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
 	case errors.Is(err, errDamaged):

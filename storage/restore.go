@@ -87,20 +87,14 @@ type restore struct {
 	s     *Store // no more than what Badger's settings need
 	batch *badger.WriteBatch
 	spool *spool.Spool
-
-	records chan record   // to the batch: Badger may wait for room for ever
-	written chan struct{} // everything is
-	err     error         // of the batch, then
 }
-
-type record struct{ key, value []byte }
 
 func newRestore(work string, o RestoreOptions) (*restore, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{o: Options{Dir: work, Log: o.Log}, failed: make(chan struct{}), known: map[[2]string]bool{}}
-	db, err := s.openDB(filepath.Join(work, "store"))
+	db, err := badger.OpenManaged(s.settings(filepath.Join(work, "store")))
 	if err != nil {
 		return nil, fmt.Errorf("storage: restore: %s", reason(err))
 	}
@@ -115,26 +109,14 @@ func newRestore(work string, o RestoreOptions) (*restore, error) {
 // mark begins the records: all of them are of the commit of the mark.
 func (w *restore) mark(m Mark) error {
 	w.batch = w.s.db.NewWriteBatchAt(m.Commit)
-	w.records, w.written = make(chan record, 100), make(chan struct{})
-	go func() {
-		defer close(w.written)
-		for r := range w.records {
-			if w.err == nil {
-				w.err = w.batch.Set(r.key, r.value)
-			}
-		}
-		w.err = errors.Join(w.err, w.batch.Flush())
-	}()
 	return nil
 }
 
-func (w *restore) record(key, value []byte) error {
-	select {
-	case w.records <- record{slices.Clone(key), slices.Clone(value)}:
-		return nil
-	case <-w.s.failed:
-		return fmt.Errorf("storage: restore: %w", ErrFailed)
+func (w *restore) record(key, record []byte) error {
+	if err := w.batch.Set(slices.Clone(key), slices.Clone(record)); err != nil {
+		return fmt.Errorf("storage: restore: %s", reason(err))
 	}
+	return nil
 }
 
 func (w *restore) object(ref spool.Ref, r io.Reader) error { return w.spool.Put(ref, r, true) }
@@ -142,14 +124,9 @@ func (w *restore) object(ref spool.Ref, r io.Reader) error { return w.spool.Put(
 func (w *restore) close() error {
 	var err error
 	if w.batch != nil {
-		close(w.records)
-		select {
-		case <-w.written:
-			err = w.err
-		case <-w.s.failed:
-		}
+		err = w.batch.Flush()
 	}
-	if err = errors.Join(err, w.s.closeDB()); err != nil || w.s.hasFailed() {
+	if err = errors.Join(err, w.s.db.Close()); err != nil || w.s.hasFailed() {
 		return fmt.Errorf("storage: restore: %s", reason(err))
 	}
 	return w.spool.Close()

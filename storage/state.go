@@ -144,6 +144,8 @@ type queue struct {
 	depth uint64 // live items
 	fp    uint64 // fingerprint of the live items and their states
 	sum   uint64
+
+	states int // live states, not stored; unknown (-1) where they are not counted
 }
 
 func newQueue() *queue { return &queue{next: 1, cursor: cursor{head: 1}} }

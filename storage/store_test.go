@@ -458,7 +458,7 @@ func TestHeadIsFoundWithoutWalkingOverRemovedItems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := v.walk("q")
+		w := v.walk(spaceItem, "q")
 		defer w.close()
 		at := q.skip(0)
 		for _, seq := range want {

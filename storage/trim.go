@@ -98,7 +98,7 @@ func (s *Store) References(ctx context.Context) (refs map[string][]uint64, last 
 }
 
 func (v *view) references(ctx context.Context, name string, q queue, refs map[string][]uint64) error {
-	w := v.walk(name)
+	w := v.walk(spaceItem, name)
 	defer w.close()
 	var count uint64
 	for seq, ok := w.find(q.skip(0)); ok; seq, ok = w.find(q.skip(seq + 1)) {
