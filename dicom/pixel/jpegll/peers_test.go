@@ -68,3 +68,29 @@ func TestPeersDecodeWhatWeCode(t *testing.T) {
 		})
 	}
 }
+
+// The largest difference, 32768, has a category of its own, both ways.
+func TestLargestDifferenceAsPeers(t *testing.T) {
+	rastertest.Need(t, "dcmcjpeg", "dcmdjpeg")
+	m := &raster.Image{Columns: 32, Rows: 8, Samples: 1, BitsAllocated: 16, Precision: 16}
+	for i := range 256 {
+		m.Pix = rastertest.Append(m.Pix, i%2*32768+i, 16)
+	}
+	native, coded := rastertest.Path(t, "native.dcm"), rastertest.Path(t, "coded.dcm")
+	rastertest.WriteNative(t, native, m)
+	rastertest.Run(t, "dcmcjpeg", "+e1", native, coded)
+	back, err := jpegll.Decode(rastertest.Read(t, coded).Fragments[0], raster.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if difference := rastertest.Compare(m, back, 0); difference != "" {
+		t.Error(difference)
+	}
+	b, err := jpegll.Encode(m, jpegll.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rastertest.WriteEncapsulated(t, coded, rastertest.JPEGLosslessSV1, m, b)
+	rastertest.Run(t, "dcmdjpeg", coded, native)
+	rastertest.CheckNative(t, "DCMTK", native, 1, m, 0)
+}

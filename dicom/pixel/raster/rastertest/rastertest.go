@@ -53,7 +53,8 @@ func Pydicom(t testing.TB) string {
 	return dir
 }
 
-// Phantom is a picture with background, slopes, edges and noise, the same ever.
+// Phantom is a picture with background, slopes, edges and noise, below it of the full
+// range; the same ever.
 func Phantom(columns, rows, samples, precision int) *raster.Image {
 	m := &raster.Image{Columns: columns, Rows: rows, Samples: samples, Precision: precision, BitsAllocated: 16}
 	if precision <= 8 {
@@ -73,6 +74,9 @@ func Phantom(columns, rows, samples, precision int) *raster.Image {
 				}
 				if x > columns*4/5 && y%16 < 4 {
 					v = most
+				}
+				if y > rows*7/8 && x < columns/2 {
+					v = random.IntN(most + 1)
 				}
 				m.Pix = Append(m.Pix, v, m.BitsAllocated)
 			}
