@@ -27,6 +27,7 @@ xfsprogs: command -v mkfs.xfs
 ctn: command -v mwlQuery
 nodejs: command -v node
 npm: command -v npm
+tshark: command -v tshark
 '
 PATH=$PATH:/usr/sbin
 export PATH
