@@ -45,6 +45,9 @@ func parse(b []byte, transferSyntaxUID string, l Limits) (*Dataset, error) {
 	}
 	d, enc, err := index(b, encodingOf(transferSyntaxUID), l)
 	o.rest, o.enc = b[d.size():], enc
+	if d.read != nil {
+		o.sorted = d.read.sorted
+	}
 	d.read = o
 	return d, err
 }
