@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"nhip/dicom"
 	"nhip/dicom/pixel/j2k"
@@ -209,33 +210,21 @@ func metaFor(f *dicom.File, to string) (*dicom.Dataset, error) {
 // split returns the elements before the pixel data, changed as the transfer
 // syntax asks, and those behind.
 func (t *transcoder) split(d *dicom.Dataset) (before, after *dicom.Dataset, err error) {
-	// Without its pixel data a copy has a list of elements of its own.
-	b, a := *d, *d
-	b.Delete(tag.PixelData)
-	a.Delete(tag.PixelData)
-	for e := range d.All() {
-		switch {
-		case e.Tag > tag.PixelData:
-			b.Delete(e.Tag)
-		case e.Tag < tag.PixelData:
-			a.Delete(e.Tag)
-		}
-	}
 	// The group length would be that of another group 7FE0.
-	for _, gone := range []tag.Tag{tag.ExtendedOffsetTable, tag.ExtendedOffsetTableLengths, 0x7FE00000} {
-		b.Delete(gone)
-	}
+	gone := []tag.Tag{tag.ExtendedOffsetTable, tag.ExtendedOffsetTableLengths, 0x7FE00000}
+	before = d.Clone(func(t tag.Tag) bool { return t < tag.PixelData && !slices.Contains(gone, t) })
+	after = d.Clone(func(t tag.Tag) bool { return t > tag.PixelData })
 	f := t.first
 	if f.Photometric != d.Text(tag.PhotometricInterpretation) {
-		err = errors.Join(err, b.SetText(tag.PhotometricInterpretation, f.Photometric))
+		err = errors.Join(err, before.SetText(tag.PhotometricInterpretation, f.Photometric))
 	}
 	if f.Samples > 1 {
-		err = errors.Join(err, b.SetInt(tag.PlanarConfiguration, 0))
+		err = errors.Join(err, before.SetInt(tag.PlanarConfiguration, 0))
 	}
 	if v, ok := d.Int(tag.HighBit); !ok || v != int64(f.HighBit) {
-		err = errors.Join(err, b.SetInt(tag.HighBit, int64(f.HighBit)))
+		err = errors.Join(err, before.SetInt(tag.HighBit, int64(f.HighBit)))
 	}
-	return &b, &a, err
+	return before, after, err
 }
 
 // writeNative writes native pixel data, PS3.5 section 8.1.1 and annexes A.1 to A.3.
