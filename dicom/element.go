@@ -76,6 +76,15 @@ func (e Element) Reader() io.Reader {
 	return bytes.NewReader(e.e.value())
 }
 
+// InFile tells where in its file the value stands of an element that OpenFile left
+// there.
+func (e Element) InFile() (offset, length int64, ok bool) {
+	if f := e.e.far(); f != nil {
+		return f.at, f.n, true
+	}
+	return 0, 0, false
+}
+
 func (e *element) value() []byte { return e.raw[e.head:] }
 
 func (e *element) far() *far {

@@ -364,13 +364,23 @@ func FuzzJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := JSON{}.Parse(first)
-		if err != nil {
-			t.Fatalf("%v in %s", err, first)
+		// The second time, since binary text may need a Specific Character Set.
+		var second []byte
+		for range 2 {
+			again, err := JSON{}.Parse(first)
+			if err != nil {
+				t.Fatalf("%v in %s", err, first)
+			}
+			first = second
+			if second, err = again.MarshalJSON(); err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = second
+			}
 		}
-		second, err := again.MarshalJSON()
-		if err != nil || !bytes.Equal(first, second) {
-			t.Fatalf("%v\n%s became\n%s", err, first, second)
+		if !bytes.Equal(first, second) {
+			t.Fatalf("%s became\n%s", first, second)
 		}
 		if _, err := d.Encode(uid.ImplicitVRLittleEndian); err != nil && !strings.Contains(err.Error(), "encapsulated") {
 			t.Fatal(err)

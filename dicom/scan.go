@@ -345,6 +345,9 @@ func implicitVR(t tag.Tag) VR {
 		return LO
 	}
 	if e, ok := tag.Lookup(t); ok && len(e.VR) >= 2 {
+		if e.VR == "OB or OW" {
+			return OW
+		}
 		return VR(e.VR[0])<<8 | VR(e.VR[1])
 	}
 	return UN

@@ -39,3 +39,12 @@ func (d *Dataset) decode(b []byte, vr VR) string {
 func (d *Dataset) encode(s string, vr VR) ([]byte, error) {
 	return d.charsets().Encode(s, delimiters(vr))
 }
+
+// TextIn returns the whole value of a VR for text, with its delimiters and its
+// padding, decoded by a character set.
+func (e Element) TextIn(s *charset.Set) string {
+	if e.VR.kind() != text || s == nil {
+		return string(e.Bytes())
+	}
+	return s.Decode(e.Bytes(), delimiters(e.VR))
+}

@@ -16,6 +16,7 @@ type Node struct {
 	Kind   Kind
 	Tag    tag.Tag // of the element; of items and fragments that of the sequence
 	VR     VR      // of an element, as written; where none is written, what the dictionary has
+	NoVR   bool    // none is written
 	Length int64   // of the value; -1 where it is undefined
 	Offset int64   // of the value in the data set, in the file for WalkFile; of what inflates, inflated
 	Depth  int     // how many sequences are around it
@@ -53,6 +54,20 @@ func (n *Node) Value() ([]byte, error) {
 	b := make([]byte, n.s.pending)
 	_, err := io.ReadFull(n, b)
 	return b, err
+}
+
+// Element returns an element of a value that was read from the node, to be decoded; vr
+// is that which the value is to be understood by. It belongs to no data set: text is
+// of the default repertoire, see Element.TextIn.
+func (n *Node) Element(vr VR, value []byte) Element {
+	e := element{tag: n.Tag, vr: vr, raw: value}
+	switch {
+	case n.VR == UN:
+		e.flags = sentUN
+	case n.s.enc.big:
+		e.flags = bigEndian
+	}
+	return Element{Tag: n.Tag, VR: vr, e: e, in: &Dataset{}}
 }
 
 // A visitor is told of everything in a data set, in its order. Nothing is held of
@@ -112,7 +127,7 @@ func (s *scanner) walk(visit visitor) error {
 		}
 		n = Node{Kind: h.kind, Tag: h.tag, VR: h.sent, Length: int64(h.length), Offset: s.src.at(), Depth: s.depth, s: s}
 		if h.kind == ElementNode && h.sent == 0 {
-			n.VR = implicitVR(h.tag)
+			n.VR, n.NoVR = implicitVR(h.tag), true
 		}
 		if h.length == undefinedLength {
 			n.Length = -1

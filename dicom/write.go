@@ -51,7 +51,7 @@ func (d *Dataset) write(w io.Writer, transferSyntaxUID string) error {
 	for i := range d.elements {
 		e := &d.elements[i]
 		if e.far() != nil {
-			if err := d.element(i).copyTo(out, enc); err != nil {
+			if err := d.element(i).copyTo(out, enc, same && !d.changed); err != nil {
 				return err
 			}
 			continue
@@ -277,12 +277,12 @@ func swapBytes(b []byte, unit int) {
 	}
 }
 
-// copyTo writes an element whose value is in a file.
-func (e Element) copyTo(w io.Writer, enc encoding) error {
+// copyTo writes an element whose value is in a file, as it came or in an encoding.
+func (e Element) copyTo(w io.Writer, enc encoding, asCame bool) error {
 	el := &e.e
-	swap := el.swaps(enc)
+	swap := !asCame && el.swaps(enc)
 	h := el.raw
-	if !el.asCame(enc) {
+	if !asCame && !el.asCame(enc) {
 		if el.flags&fragmented != 0 {
 			return fmt.Errorf("dicom: %v is encapsulated, which needs explicit VRs in little endian", e.Tag)
 		}
