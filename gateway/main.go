@@ -44,6 +44,7 @@ var cli struct {
 	Run     runCommand     `cmd:"" help:"Run the gateway."`
 	Check   checkCommand   `cmd:"" help:"Check a configuration, in words. Exit status 0: good, 1: not."`
 	Decode  decodeCommand  `cmd:"" help:"Decode a capture of an analyser to JSON. Exit status 0: clean, 1: problems, 2: unreadable."`
+	Dicom   dicomCommand   `cmd:"" help:"Tools for DICOM." name:"dicom"`
 	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
 	Queue   queueCommand   `cmd:"" help:"What waits for the destinations."`
 	Hold    holdCommand    `cmd:"" help:"What is held for a person."`

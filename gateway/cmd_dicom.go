@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"nhip/dicom/dump"
+)
+
+type dicomCommand struct {
+	Dump dicomDump `cmd:"" help:"Print DICOM files, an element a line. Exit status 0: all were read, 1: one was not, or not to its end."`
+}
+
+type dicomDump struct {
+	Files []string `arg:"" name:"file" help:"Files; - is the standard input." type:"path"`
+	JSON  bool     `help:"Print the DICOM JSON model, one line a file; long values are named by their place in the file." name:"json"`
+	Whole bool     `help:"Print values whole, up to 1 MiB each."`
+}
+
+func (c *dicomDump) Run() (int, error) {
+	status := exitGood
+	for _, name := range c.Files {
+		if len(c.Files) > 1 && !c.JSON {
+			fmt.Printf("# %s\n", name)
+		}
+		if err := c.file(name); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			status = exitBad
+		}
+	}
+	return status, nil
+}
+
+func (c *dicomDump) file(name string) error {
+	if filepath.Base(name) == "-" {
+		if c.JSON {
+			return errors.New("JSON is printed of files only, not of the standard input")
+		}
+		return dump.Text(os.Stdout, os.Stdin, dump.Options{Whole: c.Whole})
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !c.JSON {
+		return dump.Text(os.Stdout, f, dump.Options{Whole: c.Whole})
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return dump.JSON(os.Stdout, f, info.Size(), name)
+}
