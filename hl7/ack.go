@@ -144,22 +144,22 @@ func (w *ackWriter) header(o AckOptions) {
 	m := w.m
 	w.b = append(w.b, "MSH"...)
 	w.b = append(w.b, m.delimiters.Field)
-	w.b = append(w.b, m.header(2)...)
-	w.fieldOr(m.header(5), o.Application)
-	w.fieldOr(m.header(6), o.Facility)
-	w.field(m.header(3))
-	w.field(m.header(4))
+	w.b = append(w.b, m.msh(2)...)
+	w.fieldOr(m.msh(5), o.Application)
+	w.fieldOr(m.msh(6), o.Facility)
+	w.field(m.msh(3))
+	w.field(m.msh(4))
 	w.b = o.Now.AppendFormat(append(w.b, m.delimiters.Field), timeLayout)
 	w.field(nil)
 	w.messageType(o.Type)
 	w.fieldOr(nil, o.ControlID)
-	w.field(m.header(11))
-	w.field(m.header(12))
+	w.field(m.msh(11))
+	w.field(m.msh(12))
 	w.at = 12
 	w.later(15, []byte(o.AskAccept))
 	w.later(16, []byte(o.AskApplication))
 	for field := 17; field <= 21; field++ {
-		w.later(field, m.header(field))
+		w.later(field, m.msh(field))
 	}
 	w.b = append(w.b, '\r')
 }
@@ -168,7 +168,7 @@ func (w *ackWriter) header(o AckOptions) {
 func (w *ackWriter) msa(code AckCode, o AckOptions) {
 	w.b = append(w.b, "MSA"...)
 	w.field([]byte(code))
-	w.field(w.m.header(10))
+	w.field(w.m.msh(10))
 	w.at = 2
 	text := o.Text
 	if text == "" && len(o.Errors) > 0 && !atLeast(w.version, 2, 7) {
@@ -213,6 +213,9 @@ func (w *ackWriter) fieldOr(raw []byte, text string) {
 
 // encode escapes and encodes a text, leaving out what cannot be.
 func (w *ackWriter) encode(text string) []byte {
+	if text == "" {
+		return nil
+	}
 	if raw, err := w.m.encode(text); err == nil {
 		return raw
 	}
@@ -495,7 +498,7 @@ func (c Condition) Wants(success bool) bool {
 // table 0155 counts as empty. An acknowledgement asks for no application
 // acknowledgement, and for an accept acknowledgement only by its own MSH-15.
 func AckMode(m *Message) (accept, application Condition) {
-	accept, application = ParseCondition(m.text(m.header(15))), ParseCondition(m.text(m.header(16)))
+	accept, application = ParseCondition(m.text(m.msh(15))), ParseCondition(m.text(m.msh(16)))
 	switch {
 	case m.IsAcknowledgement():
 		application = ""

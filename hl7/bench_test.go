@@ -74,3 +74,47 @@ func BenchmarkReadResults(b *testing.B) {
 		}
 	}
 }
+
+// A field of 5 MB, as an embedded document has: in, one field changed, and out.
+func BenchmarkLargeField(b *testing.B) {
+	message := append(oru(), "OBX|11|ED|PDF||^^PDF^Base64^"+strings.Repeat("QUJD", 5<<20/4)+"\r"...)
+	b.SetBytes(int64(len(message)))
+	b.ReportAllocs()
+	for b.Loop() {
+		m, err := hl7.Parse(message)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.Set("PID-3.1", "T0002"); err != nil {
+			b.Fatal(err)
+		}
+		if len(m.Get("OBX[11]-5.5")) != 5<<20 || len(m.Bytes()) < len(message) {
+			b.Fatal("cut")
+		}
+	}
+}
+
+// Allocations do not creep in: speed is measured elsewhere, on a quiet machine.
+func TestAllocationsPerMessage(t *testing.T) {
+	message := oru()
+	for name, c := range map[string]struct {
+		most float64
+		do   func()
+	}{
+		"parse": {3, func() { hl7.Parse(message) }},
+		"parse, set, write": {8, func() {
+			m, _ := hl7.Parse(message)
+			m.Set("PID-3.1", "T0002")
+			m.Bytes()
+		}},
+		"parse and acknowledge": {12, func() {
+			m, _ := hl7.Parse(message)
+			hl7.AckMode(m)
+			hl7.Ack(m, hl7.ApplicationAccept, hl7.AckOptions{ControlID: "N1", Now: now})
+		}},
+	} {
+		if got := testing.AllocsPerRun(100, c.do); got > c.most {
+			t.Errorf("%s: %v allocations, at most %v", name, got, c.most)
+		}
+	}
+}

@@ -187,7 +187,7 @@ func (m *Message) encode(value string) ([]byte, error) {
 		return nil, errCharset
 	case cs.encoding == nil:
 		// An empty MSH-18 is ASCII, which many take for leave to write UTF-8.
-		if declared := m.header(18); cs == ascii && (len(declared) > 0 || m.forced) && !isASCII([]byte(escaped)) {
+		if declared := m.msh(18); cs == ascii && (len(declared) > 0 || m.forced) && !isASCII([]byte(escaped)) {
 			return nil, errCharset
 		}
 		return []byte(escaped), nil

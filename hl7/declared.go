@@ -38,7 +38,7 @@ func (m *Message) UseCharset(rule CharsetRule) error {
 	names := rule.Default
 	if rule.Force != "" {
 		names = []string{rule.Force}
-	} else if len(m.header(18)) > 0 {
+	} else if len(m.msh(18)) > 0 {
 		return nil
 	}
 	var chosen *charset
@@ -52,6 +52,7 @@ func (m *Message) UseCharset(rule CharsetRule) error {
 	}
 	if chosen != nil {
 		m.charset, m.forced = chosen, true
+		m.indexHeader()
 	}
 	return nil
 }
@@ -126,7 +127,7 @@ var charsetSentences = map[CharsetProblem][2]string{
 func (m *Message) CharsetWarnings() []CharsetWarning {
 	var found []CharsetWarning
 	if m.charset.problem != "" {
-		found = append(found, CharsetWarning{Problem: CharsetUnknown, Declared: string(m.header(18)), Location: "MSH-18"})
+		found = append(found, CharsetWarning{Problem: CharsetUnknown, Declared: string(m.msh(18)), Location: "MSH-18"})
 	}
 	counts := map[string]int{}
 	for i := range m.segments {

@@ -72,6 +72,35 @@ type Message struct {
 	delimiters Delimiters
 	charset    *charset
 	forced     bool // by UseCharset
+	header     headerIndex
+}
+
+// headerIndex has the place of each field of MSH up to MSH-21, which every message is
+// asked for again and again. It is of no use, and empty, where a delimiter may be part
+// of a character.
+type headerIndex struct {
+	known bool
+	at    [22]struct{ start, end int32 } // by field; end 0: there is none
+}
+
+// indexHeader finds the fields of MSH anew.
+func (m *Message) indexHeader() {
+	m.header = headerIndex{}
+	text := m.segments[0].text
+	if m.charset.width != nil || len(text) > 1<<30 {
+		return
+	}
+	m.header.known = true
+	start := 4
+	for field := 2; field < len(m.header.at); field++ {
+		end := bytes.IndexByte(text[start:], m.delimiters.Field)
+		if end < 0 {
+			m.header.at[field].start, m.header.at[field].end = int32(start), int32(len(text))
+			return
+		}
+		m.header.at[field].start, m.header.at[field].end = int32(start), int32(start+end)
+		start += end + 1
+	}
 }
 
 // segment is the text of a segment without its line end, and the line end as it
@@ -112,7 +141,10 @@ func ParseWithin(b []byte, limits Limits) (*Message, error) {
 	m := &Message{original: b, prefix: b[:start], delimiters: d, charset: ascii}
 	m.segments = make([]segment, 1, 16)
 	m.segments[0] = segment{text: header}
-	m.charset = charsetOf(m.header(18), d.Repetition)
+	m.indexHeader()
+	if m.charset = charsetOf(m.msh(18), d.Repetition); m.charset.width != nil {
+		m.indexHeader()
+	}
 	if len(b) > limits.Size {
 		return m, &ParseError{Offset: limits.Size, Code: ErrorApplication, Reason: fmt.Sprintf("the message is longer than %d bytes", limits.Size)}
 	}
@@ -230,7 +262,7 @@ func (m *Message) add(b []byte, from, end, next int, limits Limits) *ParseError 
 	if len(m.segments) == limits.Segments {
 		return &ParseError{Offset: from, Code: ErrorApplication, Reason: fmt.Sprintf("more than %d segments", limits.Segments)}
 	}
-	if bytes.Count(text, []byte{m.delimiters.Field}) > limits.Fields {
+	if len(text) > limits.Fields && bytes.Count(text, []byte{m.delimiters.Field}) > limits.Fields {
 		return &ParseError{Offset: from, Location: string(text[:3]), Code: ErrorApplication, Reason: fmt.Sprintf("more than %d fields", limits.Fields)}
 	}
 	m.segments = append(m.segments, segment{text: text, end: b[end:next]})
@@ -252,7 +284,9 @@ func (m *Message) beginsSegment(line []byte) bool {
 	return line[3] == m.delimiters.Field
 }
 
-func isBlank(line []byte) bool { return len(bytes.Trim(line, " \t\x00\x1A")) == 0 }
+func isBlank(line []byte) bool {
+	return len(line) == 0 || line[0] <= ' ' && len(bytes.Trim(line, " \t\x00\x1A")) == 0
+}
 
 // lines finds line ends of either kind, each byte looked at once per kind.
 type lines struct {
@@ -293,11 +327,13 @@ func NewMessage(d Delimiters) *Message {
 			text = append(text, c)
 		}
 	}
-	return &Message{
+	m := &Message{
 		delimiters: d,
 		charset:    ascii,
 		segments:   []segment{{text: text, end: []byte{'\r'}, owned: true}},
 	}
+	m.indexHeader()
+	return m
 }
 
 // Append adds an empty segment at the end. It panics where the name is not three
@@ -346,7 +382,7 @@ func (m *Message) Type() (code, event, structure string) {
 }
 
 // ControlID is MSH-10.
-func (m *Message) ControlID() string { return m.text(m.header(10)) }
+func (m *Message) ControlID() string { return m.text(m.msh(10)) }
 
 // Version is MSH-12.1.
 func (m *Message) Version() string {

@@ -291,12 +291,20 @@ func isHeader(text []byte) bool {
 	return isName(text, "MSH") || isName(text, "FHS") || isName(text, "BHS")
 }
 
-// header is a field of MSH, from 3 on, as bytes.
-func (m *Message) header(field int) []byte { return m.raw(0, fieldPath{field: field}) }
+// msh is a field of MSH, from 2 on, as bytes.
+func (m *Message) msh(field int) []byte { return m.raw(0, fieldPath{field: field}) }
 
 func (m *Message) raw(i int, p fieldPath) []byte {
 	text := m.segments[i].text
-	start, end, ok := m.locate(text, p)
+	var start, end int
+	var ok bool
+	if i == 0 && m.header.known && p.field > 2 && p.field < len(m.header.at) {
+		at := m.header.at[p.field]
+		start, end, ok = m.within(text, int(at.start), int(at.end), p)
+		ok = ok && at.end > 0
+	} else {
+		start, end, ok = m.locate(text, p)
+	}
 	if !ok {
 		return nil
 	}
@@ -306,19 +314,29 @@ func (m *Message) raw(i int, p fieldPath) []byte {
 // locate finds a part of a segment.
 func (m *Message) locate(text []byte, p fieldPath) (start, end int, ok bool) {
 	number, end := p.field+1, len(text)
-	if isHeader(text) {
+	header := isHeader(text)
+	if header {
 		if number--; number == 1 {
 			return 3, 4, true
 		}
 	}
-	d := m.delimiters
-	if start, end, ok = m.piece(text, 0, end, d.Field, number); !ok || p.repetition == 0 && p.component == 0 {
-		return start, end, ok
+	if start, end, ok = m.piece(text, 0, end, m.delimiters.Field, number); !ok {
+		return start, end, false
 	}
-	if number == 2 && isHeader(text) {
+	if number == 2 && header {
 		return start, end, p.repetition <= 1 && p.component <= 1
 	}
-	if start, end, ok = m.piece(text, start, end, d.Repetition, max(1, p.repetition)); !ok || p.component == 0 {
+	return m.within(text, start, end, p)
+}
+
+// within finds a part of the field text[start:end].
+func (m *Message) within(text []byte, start, end int, p fieldPath) (int, int, bool) {
+	if p.repetition == 0 && p.component == 0 {
+		return start, end, true
+	}
+	d := m.delimiters
+	start, end, ok := m.piece(text, start, end, d.Repetition, max(1, p.repetition))
+	if !ok || p.component == 0 {
 		return start, end, ok
 	}
 	if start, end, ok = m.piece(text, start, end, d.Component, p.component); !ok || p.subcomponent == 0 {
@@ -395,10 +413,19 @@ func (m *Message) set(i int, p fieldPath, raw []byte) error {
 		}
 	}
 	m.original, s.owned = nil, true
-	if i == 0 && p.field == 18 && !m.forced {
-		m.charset = charsetOf(m.header(18), m.delimiters.Repetition)
+	if i == 0 {
+		m.headerChanged(p.field)
 	}
 	return nil
+}
+
+// headerChanged takes note of a change of a field of MSH.
+func (m *Message) headerChanged(field int) {
+	m.indexHeader()
+	if field == 18 && !m.forced {
+		m.charset = charsetOf(m.msh(18), m.delimiters.Repetition)
+		m.indexHeader()
+	}
 }
 
 // declares says whether the delimiters that a path needs are there.
