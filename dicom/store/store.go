@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
@@ -66,12 +67,26 @@ func refuse(m *association.Message) dimse.Status {
 	switch {
 	case m.Command.AffectedSOPClassUID == "", m.Command.AffectedSOPInstanceUID == "":
 		return dimse.Status{Code: dimse.CannotUnderstand, Comment: "no affected SOP class or instance UID"}
-	case len(m.Command.AffectedSOPInstanceUID) > 64:
-		return dimse.Status{Code: dimse.CannotUnderstand, Comment: "affected SOP instance UID longer than 64"}
+	case !instanceUID(m.Command.AffectedSOPInstanceUID):
+		return dimse.Status{Code: dimse.InvalidSOPInstance, Comment: "affected SOP instance UID is no UID"}
 	case m.Command.AffectedSOPClassUID != m.Context.AbstractSyntax:
 		return dimse.Status{Code: dimse.SOPClassNotSupported, Comment: "SOP class is not the presentation context's"}
 	}
 	return dimse.Status{}
+}
+
+// instanceUID reports whether an instance may be named so, PS3.5 section 9.1; the
+// leading zeros that are forbidden there are common.
+func instanceUID(s string) bool {
+	if len(s) > 64 {
+		return false
+	}
+	for part := range strings.SplitSeq(s, ".") {
+		if part == "" || strings.Trim(part, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func request(a *association.Association, m *association.Message) Request {

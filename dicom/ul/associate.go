@@ -129,7 +129,7 @@ func ParseAssociateRQ(b []byte) (AssociateRQ, error) {
 	var p AssociateRQ
 	p.ProtocolVersion, p.Called, p.Calling = r.associateFixed()
 	seen := map[byte]bool{}
-	for len(r.b) > 0 {
+	for r.more() {
 		kind, value := r.item()
 		switch kind {
 		case itemApplicationContext:
@@ -159,7 +159,7 @@ func ParseAssociateAC(b []byte) (AssociateAC, error) {
 	r := &reader{pdu: "A-ASSOCIATE-AC", b: b}
 	var p AssociateAC
 	p.ProtocolVersion, p.Called, p.Calling = r.associateFixed()
-	for len(r.b) > 0 {
+	for r.more() {
 		kind, value := r.item()
 		switch kind {
 		case itemApplicationContext:
@@ -192,7 +192,7 @@ func (r *reader) proposedContext(b []byte) ProposedContext {
 	in := &reader{pdu: r.pdu, b: b, err: r.err}
 	c := ProposedContext{ID: in.byte("presentation context ID")}
 	in.take(3, "presentation context")
-	for len(in.b) > 0 {
+	for in.more() {
 		kind, value := in.item()
 		switch kind {
 		case itemAbstractSyntax:
@@ -212,7 +212,7 @@ func (r *reader) answeredContext(b []byte) AnsweredContext {
 	in.take(1, "presentation context")
 	c.Result = ContextResult(in.byte("presentation context result"))
 	in.take(1, "presentation context")
-	for len(in.b) > 0 {
+	for in.more() {
 		if kind, value := in.item(); kind == itemTransferSyntax {
 			c.TransferSyntax = uidText(value)
 		}
@@ -224,7 +224,7 @@ func (r *reader) answeredContext(b []byte) AnsweredContext {
 // userInformation adds what is in an item to what was in those before it.
 func (r *reader) userInformation(b []byte, u UserInformation) UserInformation {
 	in := &reader{pdu: r.pdu, b: b, err: r.err}
-	for len(in.b) > 0 {
+	for in.more() {
 		kind, value := in.item()
 		sub := &reader{pdu: r.pdu, b: value, err: in.err}
 		switch kind {

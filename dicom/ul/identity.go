@@ -89,7 +89,7 @@ func (r *reader) commonExtended() CommonExtended {
 		ServiceClassUID: uidText(r.field("service class UID of a common extended negotiation")),
 	}
 	related := &reader{pdu: r.pdu, b: r.field("related general SOP classes"), err: r.err}
-	for len(related.b) > 0 {
+	for related.more() {
 		c.RelatedGeneral = append(c.RelatedGeneral, uidText(related.field("related general SOP class")))
 	}
 	r.err = related.err

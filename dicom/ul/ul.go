@@ -132,6 +132,9 @@ func (r *reader) fail(field string, got any) {
 	r.b = nil
 }
 
+// more reports whether there is something left to be read, and a reason to.
+func (r *reader) more() bool { return len(r.b) > 0 && r.err == nil }
+
 func (r *reader) atMost(limit, n int, field string) {
 	if n > limit {
 		r.fail(field, n)
