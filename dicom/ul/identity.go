@@ -108,7 +108,7 @@ func (c CommonExtended) append(b []byte) []byte {
 
 // field takes a value that its 16-bit length precedes.
 func (r *reader) field(name string) []byte {
-	return r.take(int(r.uint16("length of the "+name)), "length of the "+name)
+	return r.take(int(r.uint16(name)), name)
 }
 
 func appendField(b, value []byte) []byte {

@@ -176,8 +176,12 @@ func (r *reader) uint32(field string) uint32 {
 func (r *reader) item() (kind byte, value []byte) {
 	kind = r.byte("item type")
 	r.take(1, "item")
-	n := r.uint16("item length")
-	return kind, r.take(int(n), fmt.Sprintf("length of item %02XH", kind))
+	n := int(r.uint16("item length"))
+	if n > len(r.b) {
+		r.fail(fmt.Sprintf("length of item %02XH", kind), fmt.Sprintf("%d bytes long where %d are left", n, len(r.b)))
+		return kind, nil
+	}
+	return kind, r.take(n, "item")
 }
 
 func appendItem(b []byte, kind byte, value []byte) []byte {
