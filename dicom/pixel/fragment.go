@@ -84,14 +84,18 @@ func (s *fragments) problem(format string, args ...any) {
 // readSpan reads n bytes that are known to be there.
 func readSpan(r io.ReaderAt, at, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	got, err := r.ReadAt(b, at)
-	if int64(got) == n {
-		return b, nil
+	if got, err := r.ReadAt(b, at); int64(got) < n {
+		return nil, readError(err)
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = &FormatError{What: "the pixel data are cut", Err: io.ErrUnexpectedEOF}
+	return b, nil
+}
+
+// readError says that what is known to be there is not.
+func readError(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, errCut) {
+		return &FormatError{What: "the pixel data are cut", Err: errCut}
 	}
-	return nil, err
+	return err
 }
 
 // offset is where fragment i begins, as offset tables count: from the first byte
@@ -174,7 +178,7 @@ func (s *fragments) byBasicTable(frames int) ([]coded, error) {
 // for the only one; or by the beginnings and ends of the coded streams.
 func (s *fragments) byLooking(v value, f Format) ([]coded, error) {
 	switch {
-	case f.Frames == 1:
+	case f.Frames == 1, isVideo(f.TransferSyntaxUID):
 		return []coded{{0, len(s.list), -1}}, nil
 	case len(s.list) <= f.Frames:
 		list := make([]coded, len(s.list))
@@ -243,25 +247,16 @@ func (v value) markers(g fragment) (begins, ends bool, err error) {
 	return begins, false, nil
 }
 
-// read returns the bytes of a coded frame. They are known to be there.
-func (s *fragments) read(r io.ReaderAt, c coded) ([]byte, error) {
+// reader reads the fragments of a coded frame one after the other.
+func (s *fragments) reader(r io.ReaderAt, c coded) (io.Reader, int64) {
+	parts := make([]io.Reader, c.n)
 	var total int64
-	for _, g := range s.list[c.first : c.first+c.n] {
+	for i, g := range s.list[c.first : c.first+c.n] {
+		parts[i] = io.NewSectionReader(r, g.at, int64(g.length))
 		total += int64(g.length)
 	}
-	b := make([]byte, 0, total)
-	for _, g := range s.list[c.first : c.first+c.n] {
-		part := b[len(b) : len(b)+int(g.length)]
-		if n, err := r.ReadAt(part, g.at); n < len(part) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = &FormatError{What: "the pixel data are cut", Err: io.ErrUnexpectedEOF}
-			}
-			return nil, err
-		}
-		b = b[:len(b)+len(part)]
-	}
 	if c.length >= 0 {
-		b = b[:c.length]
+		total = min(total, c.length)
 	}
-	return b, nil
+	return io.LimitReader(io.MultiReader(parts...), total), total
 }

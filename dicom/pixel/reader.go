@@ -156,16 +156,53 @@ func (r *Reader) Encapsulated() bool { return r.value.encapsulated }
 
 // Frame returns frame k, from 0, without decoding it: of encapsulated pixel data
 // the coded stream with all its fragments, of native ones the samples as they are
-// packed, always little endian and from the first bit of the first byte on.
+// packed, always little endian and from the first bit of the first byte on. A coded
+// stream beyond the limit of bytes is a *raster.LimitError: FrameReader reads it.
 func (r *Reader) Frame(k int) ([]byte, error) {
-	if k < 0 || k >= r.Frames {
-		return nil, wrong("frame %d of %d", k+1, r.Frames)
-	}
 	if !r.value.encapsulated {
+		if err := r.there(k); err != nil {
+			return nil, err
+		}
 		return r.value.native(r.Format, k, r.swap)
 	}
-	if k >= len(r.frames) {
-		return nil, &FormatError{What: cut(k, int64(len(r.frames)), r.Frames), Err: errCut}
+	in, n, err := r.FrameReader(k)
+	if err != nil {
+		return nil, err
 	}
-	return r.fragments.read(r.value.r, r.frames[k])
+	most := r.limits.MaxBytes
+	if most <= 0 {
+		most = raster.DefaultMaxBytes
+	}
+	if n > most {
+		return nil, &raster.LimitError{Codec: "pixel", What: fmt.Sprintf("frame %d is coded in %d bytes, the limit is %d", k+1, n, most)}
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(in, b); err != nil {
+		return nil, readError(err)
+	}
+	return b, nil
+}
+
+// there refuses a frame that the object does not have.
+func (r *Reader) there(k int) error {
+	if k < 0 || k >= r.Frames {
+		return wrong("frame %d of %d", k+1, r.Frames)
+	}
+	return nil
+}
+
+// FrameReader returns the coded stream of frame k, from 0, of encapsulated pixel
+// data, and its length, to be read piece by piece. Video is one stream, frame 0.
+func (r *Reader) FrameReader(k int) (io.Reader, int64, error) {
+	if err := r.there(k); err != nil {
+		return nil, 0, err
+	}
+	if !r.value.encapsulated {
+		return nil, 0, wrong("native pixel data are no coded stream")
+	}
+	if k >= len(r.frames) {
+		return nil, 0, &FormatError{What: cut(k, int64(len(r.frames)), r.Frames), Err: errCut}
+	}
+	in, n := r.fragments.reader(r.value.r, r.frames[k])
+	return in, n, nil
 }

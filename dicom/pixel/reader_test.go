@@ -280,3 +280,71 @@ func TestObjectsWithoutPixels(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestVideoIsOneStream(t *testing.T) {
+	const mpeg4 = "1.2.840.10008.1.2.4.102"
+	r := opened(t, encapsulated(t, mpeg4, items(nil, []byte{1, 2, 3, 4}, []byte{5, 6}), set(t, tag.NumberOfFrames, 300)), mpeg4)
+	in, n, err := r.FrameReader(0)
+	must(t, err)
+	b, err := io.ReadAll(in)
+	if err != nil || n != 6 || !bytes.Equal(b, []byte{1, 2, 3, 4, 5, 6}) || len(r.Problems()) > 0 {
+		t.Errorf("% x, %d, %v, %v", b, n, err, r.Problems())
+	}
+	small, err := Open(encapsulated(t, mpeg4, items(nil, make([]byte, 100)), nil), mpeg4, raster.Limits{MaxBytes: 50})
+	must(t, err)
+	var limit *raster.LimitError
+	if _, err := small.Frame(0); !errors.As(err, &limit) {
+		t.Errorf("a stream beyond the limit: %v", err)
+	}
+	if _, _, err := opened(t, native(t, uid.ExplicitVRLittleEndian, make([]byte, 6), nil), uid.ExplicitVRLittleEndian).FrameReader(0); err == nil {
+		t.Error("native pixel data as a stream")
+	}
+}
+
+// A large object is 4,000 native frames of 512 KiB that are nowhere: each byte of
+// frame k is k.
+type large struct{ head []byte }
+
+const largeFrame, largeFrames = 512 << 10, 4000
+
+func (l large) size() int64 { return int64(len(l.head)) + largeFrame*largeFrames }
+
+func (l large) ReadAt(b []byte, at int64) (int, error) {
+	n := 0
+	for ; n < len(b) && at < l.size(); n, at = n+1, at+1 {
+		if at < int64(len(l.head)) {
+			b[n] = l.head[at]
+		} else {
+			b[n] = byte((at - int64(len(l.head))) / largeFrame)
+		}
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func newLarge(t testing.TB) large {
+	d := attributes(t, set(t, tag.Rows, 512, tag.Columns, 1024, tag.NumberOfFrames, largeFrames))
+	var b bytes.Buffer
+	must(t, file(t, d, uid.ExplicitVRLittleEndian).Write(&b))
+	b.Write([]byte{0xE0, 0x7F, 0x10, 0, 'O', 'B', 0, 0})
+	b.Write(u32(largeFrame * largeFrames))
+	return large{b.Bytes()}
+}
+
+func TestFrameOfTwoGigabytesIsReadAlone(t *testing.T) {
+	l := newLarge(t)
+	before := allocated()
+	f, err := dicom.OpenFile(l, l.size(), dicom.Limits{Total: 1 << 32})
+	must(t, err)
+	r := opened(t, f.Dataset, f.TransferSyntax())
+	frame, err := r.Decode(t.Context(), largeFrames-1)
+	must(t, err)
+	if want := bytes.Repeat([]byte{(largeFrames - 1) % 256}, largeFrame); !bytes.Equal(frame.Pix, want) {
+		t.Error("another frame")
+	}
+	if n := allocated() - before; n > 4<<20 {
+		t.Errorf("%d bytes allocated", n)
+	}
+}

@@ -1,6 +1,10 @@
 package pixel
 
-import "nhip/dicom/uid"
+import (
+	"strings"
+
+	"nhip/dicom/uid"
+)
 
 // isNative reports whether pixel data in the transfer syntax are native.
 func isNative(transferSyntaxUID string) bool {
@@ -10,6 +14,12 @@ func isNative(transferSyntaxUID string) bool {
 		return true
 	}
 	return false
+}
+
+// isVideo reports whether the fragments are one stream of video, whatever the number
+// of frames (PS3.5 annexes A.4.5 to A.4.9).
+func isVideo(transferSyntaxUID string) bool {
+	return strings.HasPrefix(transferSyntaxUID, "1.2.840.10008.1.2.4.10")
 }
 
 // A scheme is how a frame is coded.
