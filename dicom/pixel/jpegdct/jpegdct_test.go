@@ -222,6 +222,40 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// A scan of one component of three, and the end: the standard library would make a
+// picture of it.
+func TestEveryComponentHasToBeThere(t *testing.T) {
+	e := testEncoder{h: []int{1, 1, 1}, v: []int{1, 1, 1}, separate: true, step: 1, marker: baseline}
+	b := e.encode(smooth(20, 11, 3, 8))
+	if _, err := Decode(b, raster.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	for scan := range 3 {
+		at := 0
+		for range scan + 1 {
+			at += 2 + bytes.Index(b[at+2:], []byte{0xFF, t81.SOS})
+		}
+		cut := append(bytes.Clone(b[:at]), 0xFF, t81.EOI)
+		if _, err := Decode(cut, raster.Limits{}); err == nil {
+			t.Errorf("%d of 3 scans: no error", scan)
+		}
+	}
+}
+
+// T.81 section A.3.3: a coefficient of 8 without frequency is a step of one, a half
+// is rounded up, and samples are clamped.
+func TestInverseOfTheMean(t *testing.T) {
+	for dc, want := range map[int32]uint16{0: 128, 8: 129, -8: 127, 4: 129, 3: 128, -5: 127, 9000: 255, -9000: 0} {
+		var out [64]uint16
+		inverse(&[64]int32{dc}, out[:], 8, 8)
+		for i, v := range out {
+			if v != want {
+				t.Fatalf("coefficient %d: sample %d is %d, not %d", dc, i, v, want)
+			}
+		}
+	}
+}
+
 // A frame header of 65535² with little behind it makes no memory.
 func TestHugeFrameMakesNoMemory(t *testing.T) {
 	for name, good := range samples(t) {

@@ -2,6 +2,7 @@ package jpegls_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"nhip/dicom/pixel/jpegls"
@@ -69,9 +70,9 @@ func TestPeersDecodeWhatWeCode(t *testing.T) {
 }
 
 // DCMTK's CharLS does not do 2 to 5 and 7 bits; GDCM's does.
-func TestPeerDecodesEveryPrecision(t *testing.T) {
+func TestPeerDecodesOtherPrecisions(t *testing.T) {
 	rastertest.Need(t, "gdcmconv")
-	for precision := 2; precision <= 16; precision++ {
+	for _, precision := range []int{2, 3, 5, 7, 9, 11, 14, 15} { // others are among PeerCases
 		m := rastertest.Phantom(61, 47, 1, precision)
 		b, err := jpegls.Encode(m, jpegls.Options{})
 		if err != nil {
@@ -84,10 +85,11 @@ func TestPeerDecodesEveryPrecision(t *testing.T) {
 	}
 }
 
-// Coding parameters that are not the defaults.
+// Coding parameters that are not the defaults, a frame for each.
 func TestPeersDecodePresets(t *testing.T) {
 	rastertest.Need(t, "dcmdjpls", "gdcmconv")
 	m := rastertest.Phantom(61, 47, 1, 12)
+	var frames [][]byte
 	for _, p := range []jpegls.Preset{
 		{T1: 1, T2: 1, T3: 1}, {T1: 30, T2: 500, T3: 4095}, {Reset: 3}, {Reset: 255}, {T1: 5, T2: 6, T3: 7, Reset: 31},
 	} {
@@ -95,49 +97,48 @@ func TestPeersDecodePresets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		coded, native := rastertest.Path(t, "coded.dcm"), rastertest.Path(t, "native.dcm")
-		rastertest.WriteEncapsulated(t, coded, rastertest.JPEGLSLossless, m, b)
-		rastertest.Run(t, "dcmdjpls", coded, native)
-		rastertest.CheckNative(t, fmt.Sprintf("DCMTK, %+v", p), native, 1, m, 0)
-		rastertest.Run(t, "gdcmconv", "--raw", coded, native)
-		rastertest.CheckNative(t, fmt.Sprintf("GDCM, %+v", p), native, 1, m, 0)
+		frames = append(frames, b)
 	}
+	coded, native := rastertest.Path(t, "coded.dcm"), rastertest.Path(t, "native.dcm")
+	rastertest.WriteEncapsulated(t, coded, rastertest.JPEGLSLossless, m, frames...)
+	rastertest.Run(t, "dcmdjpls", coded, native)
+	rastertest.CheckNative(t, "DCMTK", native, len(frames), m, 0)
+	rastertest.Run(t, "gdcmconv", "--raw", coded, native)
+	rastertest.CheckNative(t, "GDCM", native, len(frames), m, 0)
 }
 
 // Near-lossless both ways: the peer and we see the same.
 func TestNearLosslessAsPeers(t *testing.T) {
 	rastertest.Need(t, "dcmcjpls", "dcmdjpls")
-	for _, c := range rastertest.PeerCases[:5] {
-		for _, near := range []int{1, 2, 3, 10} {
-			t.Run(fmt.Sprintf("%v, NEAR %d", c, near), func(t *testing.T) {
-				m := c.Image()
-				coded, native := rastertest.Path(t, "coded.dcm"), rastertest.Path(t, "native.dcm")
-				b, err := jpegls.Encode(m, jpegls.Options{Near: near, Interleave: jpegls.InterleaveSample})
-				if err != nil {
-					t.Fatal(err)
-				}
-				back, err := jpegls.Decode(b, raster.Limits{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				rastertest.WriteEncapsulated(t, coded, rastertest.JPEGLSNear, m, b, b)
-				rastertest.Run(t, "dcmdjpls", coded, native)
-				rastertest.CheckNative(t, "DCMTK decoding ours", native, 2, back, 0)
-				rastertest.CheckNative(t, "DCMTK decoding ours, against the picture", native, 2, m, near)
+	for i, c := range rastertest.PeerCases[:5] {
+		near := []int{1, 2, 3, 5, 10}[i]
+		t.Run(fmt.Sprintf("%v, NEAR %d", c, near), func(t *testing.T) {
+			m := c.Image()
+			coded, native := rastertest.Path(t, "coded.dcm"), rastertest.Path(t, "native.dcm")
+			b, err := jpegls.Encode(m, jpegls.Options{Near: near, Interleave: jpegls.InterleaveSample})
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := jpegls.Decode(b, raster.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rastertest.WriteEncapsulated(t, coded, rastertest.JPEGLSNear, m, b)
+			rastertest.Run(t, "dcmdjpls", coded, native)
+			rastertest.CheckNative(t, "DCMTK decoding ours", native, 1, back, 0)
+			rastertest.CheckNative(t, "DCMTK decoding ours, against the picture", native, 1, m, near)
 
-				rastertest.WriteNative(t, native, m, m)
-				rastertest.Run(t, "dcmcjpls", "+en", "+md", fmt.Sprint(near), native, coded)
-				theirs := rastertest.Read(t, coded)
-				back, err = jpegls.Decode(theirs.Fragments[0], raster.Limits{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if difference := rastertest.Compare(rastertest.Low(m, back.Precision), back, near); difference != "" {
-					t.Errorf("theirs: %s", difference)
-				}
-				rastertest.Run(t, "dcmdjpls", coded, native)
-				rastertest.CheckNative(t, "DCMTK decoding its own", native, 2, back, 0)
-			})
-		}
+			rastertest.WriteNative(t, native, m)
+			rastertest.Run(t, "dcmcjpls", "+en", "+md", strconv.Itoa(near), native, coded)
+			back, err = jpegls.Decode(rastertest.Read(t, coded).Fragments[0], raster.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if difference := rastertest.Compare(rastertest.Low(m, back.Precision), back, near); difference != "" {
+				t.Errorf("theirs: %s", difference)
+			}
+			rastertest.Run(t, "dcmdjpls", coded, native)
+			rastertest.CheckNative(t, "DCMTK decoding its own", native, 1, back, 0)
+		})
 	}
 }

@@ -107,6 +107,18 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+func TestRunPastTheFrame(t *testing.T) {
+	b := make([]byte, 64, 70)
+	b[0], b[4] = 1, 64
+	for _, data := range []string{"\xFD\x07", "\x03\x01\x02\x03\x04", "\xFF\x07\xFF\x07"} {
+		_, err := rle.Decode(append(b, data...), raster.Image{Columns: 3, Rows: 1, Samples: 1, BitsAllocated: 8, Precision: 8}, raster.Limits{})
+		var format *raster.FormatError
+		if !errors.As(err, &format) {
+			t.Errorf("% X: %v", data, err)
+		}
+	}
+}
+
 // A no-op control byte, -128, is skipped.
 func TestNoOperation(t *testing.T) {
 	b := make([]byte, 64, 70)
