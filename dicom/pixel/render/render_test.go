@@ -15,6 +15,7 @@ import (
 	"nhip/dicom/pixel"
 	"nhip/dicom/pixel/raster"
 	"nhip/dicom/tag"
+	"nhip/dicom/uid"
 )
 
 // A picture of one row, of 16 bits, of signed values.
@@ -407,6 +408,54 @@ func FuzzSegments(f *testing.F) {
 		l, err := segmentedLUT(descriptor, b)
 		if err == nil && len(l.Entries) > 1<<16 {
 			t.Fatal(len(l.Entries))
+		}
+	})
+}
+
+// FuzzDisplay reads how arbitrary data sets are to be shown, and shows a frame so.
+func FuzzDisplay(f *testing.F) {
+	add := func(change func(d *dicom.Dataset)) {
+		d := dicom.NewDataset()
+		must(f, d.SetInt(tag.PixelRepresentation, 1))
+		change(d)
+		for _, syntax := range []string{uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian} {
+			b, err := d.Encode(syntax)
+			must(f, err)
+			f.Add(b, syntax == uid.ExplicitVRBigEndian, 0)
+		}
+	}
+	add(palette(f, []int64{16, 0, 16}, func(c, i int) int64 { return int64(c * i) }))
+	add(func(d *dicom.Dataset) {
+		texts(f, d, map[tag.Tag]string{tag.WindowCenter: `10\20`, tag.WindowWidth: `100\1`, tag.RescaleSlope: "2", tag.VOILUTFunction: "SIGMOID"})
+		must(f, d.SetItems(tag.VOILUTSequence, table(f, []int64{16, -5, 12}, func(i int) int64 { return int64(i) })))
+		must(f, d.SetItems(tag.ModalityLUTSequence, table(f, []int64{16, -5, 16}, func(i int) int64 { return int64(i) })))
+		g := func(e uint16) tag.Tag { return tag.New(0x6000, e) }
+		numbers(f, d, map[tag.Tag][]int64{tag.PixelPaddingValue: {5}, g(0x10): {2}, g(0x11): {3}, g(0x15): {2}, g(0x50): {1, 2}, g(0x51): {2}, g(0x100): {1}, g(0x102): {0}})
+		must(f, d.SetBytes(g(0x3000), dicom.OW, []byte{0xFF, 0xFF}))
+		must(f, d.SetItems(tag.PerFrameFunctionalGroupsSequence, group(f, tag.FrameVOILUTSequence, map[tag.Tag]string{tag.WindowCenter: "1", tag.WindowWidth: "2"})))
+	})
+	f.Fuzz(func(t *testing.T, b []byte, big bool, k int) {
+		syntax := uid.ExplicitVRLittleEndian
+		if big {
+			syntax = uid.ExplicitVRBigEndian
+		}
+		d, _ := dicom.Parse(b, syntax, dicom.Limits{Total: 1 << 20})
+		if d == nil {
+			return
+		}
+		format := grey16
+		format.TransferSyntaxUID = syntax
+		if d.Has(tag.RedPaletteColorLookupTableDescriptor) {
+			format.Photometric = "PALETTE COLOR"
+		}
+		p, err := New(d, format, max(k, 0))
+		if err != nil {
+			return
+		}
+		for view := range 3 {
+			if _, err := Image(row(-32768, -1, 0, 32767), p, Options{View: view, Overlays: true, Width: 3}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
