@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"nhip/storage"
 )
 
 // What was stored by a clock that was set since, either way and by years, waits
@@ -29,7 +31,7 @@ func TestAClockThatWasSetStopsNothingAndExpiresNothing(t *testing.T) {
 			}
 			d.NotBefore = p.resume(d.NotBefore, now)
 			l.Add(uint64(seq+1), group, false, d)
-			items = append(items, Item{Seq: uint64(seq + 1), At: stored, since: w.since(stored, now)})
+			items = append(items, Item{Seq: uint64(seq + 1), At: stored, since: w.since(uint64(seq+1), stored, now)})
 		}
 		var order []uint64
 		at := now
@@ -74,15 +76,76 @@ func TestAnItemExpiresByBothClocksOnly(t *testing.T) {
 		at, since time.Time
 		want      bool
 	}{
-		"old":                                 {now.Add(-2 * day), w.since(now.Round(0).Add(-2*day), now), true},
+		"old":                                 {now.Add(-2 * day), w.since(1, now.Round(0).Add(-2*day), now), true},
 		"fresh":                               {now.Add(-time.Hour), now.Add(-time.Hour), false},
 		"the clock went forward by ten years": {now.Add(-3650 * day), now.Add(-time.Hour), false},
 		"the clock went back by a year":       {now.Add(365 * day), now.Add(-2 * day), false},
-		"queued by a clock that had been in 2000": {now.Add(-9000 * day), (&Worker{stamped: now.Add(-time.Hour)}).since(now.Round(0).Add(-9000*day), now), false},
+		"queued by a clock that had been in 2000": {now.Add(-9000 * day), (&Worker{stamped: now.Add(-time.Hour)}).since(1, now.Round(0).Add(-9000*day), now), false},
 	} {
 		it := Item{At: test.at.Round(0), since: test.since}
 		if got := expired(it, now, day); got != test.want {
 			t.Errorf("%s: expired %v", name, got)
 		}
 	}
+}
+
+// A clock that is set while the process runs is noted, so that what waits is not
+// taken for years older after a restart; what is queued later has the new clock.
+func TestAClockThatIsSetWhileItRunsIsNotedForTheNextStart(t *testing.T) {
+	const years = 87600 * time.Hour
+	within(t, func(t *testing.T, s *storage.Store) {
+		enqueue(t, s, "A", false, "1", "2")
+		w := worker(s)
+		stop := begin(w)
+		time.Sleep(time.Minute)
+		set := func(by time.Duration) { // the clock, as the times of what is queued show it
+			w.mu.Lock()
+			for seq, it := range w.items {
+				it.At = it.At.Add(-by)
+				w.items[seq] = it
+			}
+			w.mu.Unlock()
+			w.ClockSet()
+		}
+		set(years)
+		enqueue(t, s, "A", false, "3")
+		time.Sleep(time.Minute)
+		set(-time.Hour) // 1 and 2 by ten years less an hour, 3 by an hour back
+		if got := []time.Duration{w.Age(1, time.Now()), w.Age(2, time.Now()), w.Age(3, time.Now()), w.Age(4, time.Now())}; !slices.Equal(got, []time.Duration{2 * time.Minute, 2 * time.Minute, time.Minute, 0}) {
+			t.Errorf("ages %v", got)
+		}
+		stop()
+
+		// After the start only what is stored is left.
+		now := time.Now()
+		next := worker(s)
+		if err := next.readShifts(); err != nil {
+			t.Fatal(err)
+		}
+		for seq, x := range map[uint64]struct{ at, age time.Duration }{
+			1: {years - time.Hour + 2*time.Minute, 2 * time.Minute},
+			2: {years - time.Hour + 2*time.Minute, 2 * time.Minute},
+			3: {-time.Hour + time.Minute, time.Minute},
+			4: {time.Minute, time.Minute}, // queued after the clock was set
+		} {
+			next.stamped = time.Time{}
+			if age := now.Sub(next.since(seq, now.Round(0).Add(-x.at), now)); age != x.age {
+				t.Errorf("item %d is %v old, want %v", seq, age, x.age)
+			}
+		}
+	})
+}
+
+func TestWithoutAStepNothingIsNoted(t *testing.T) {
+	within(t, func(t *testing.T, s *storage.Store) {
+		enqueue(t, s, "A", false, "1", "2")
+		w := worker(s)
+		stop := begin(w)
+		time.Sleep(time.Hour)
+		w.ClockSet()
+		stop()
+		if len(w.shifts) != 0 {
+			t.Errorf("%v", w.shifts)
+		}
+	})
 }

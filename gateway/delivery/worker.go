@@ -89,6 +89,7 @@ type Worker struct {
 	failures int       // of the link, in a row
 	until    time.Time // when it is tried again
 	stamped  time.Time // the newest time of an item that was read
+	shifts   []shift   // of the clock of the day
 }
 
 // A save is a change on disk that stands in line.
@@ -129,7 +130,7 @@ func (w *Worker) wake() {
 // again after the next start.
 func (w *Worker) Run(ctx context.Context) error {
 	w.open()
-	if err := w.readPause(); err != nil {
+	if err := errors.Join(w.readPause(), w.readShifts()); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -252,7 +253,7 @@ func (w *Worker) fill(ctx context.Context) error {
 // add puts a stored item into the lane; w.mu is held.
 func (w *Worker) add(q storage.QueueItem) {
 	now := time.Now()
-	it := Item{Seq: q.Seq, Group: w.word(q.Group), At: q.At, since: w.since(q.At, now)}
+	it := Item{Seq: q.Seq, Group: w.word(q.Group), At: q.At, since: w.since(q.Seq, q.At, now)}
 	d, err := Decode(q.State, q.At)
 	if err == nil {
 		it.Ticket, err = DecodeTicket(q.Value)

@@ -109,7 +109,8 @@ func (g *Gateway) queueReadings(now time.Time, name string, snap storage.Snapsho
 	return []alert.Reading{undelivered, level(alert.Held, name, held > 0, fmt.Sprint(held))}
 }
 
-// oldest is the age of what waits longest for a destination, 0 for nothing.
+// oldest is how long what waits longest for a destination has waited, by the
+// monotonic clock; 0 for nothing.
 func (g *Gateway) oldest(now time.Time, w *delivery.Worker, queue string) (time.Duration, error) {
 	head, ok, err := g.store.Head(queue)
 	if err != nil || !ok {
@@ -119,14 +120,7 @@ func (g *Gateway) oldest(now time.Time, w *delivery.Worker, queue string) (time.
 	if !ok {
 		return 0, nil
 	}
-	if seq != head.Seq {
-		items, err := g.store.Items(queue, seq, 1)
-		if err != nil || len(items) == 0 {
-			return 0, err
-		}
-		head = items[0]
-	}
-	return now.Sub(head.At), nil
+	return w.Age(seq, now), nil
 }
 
 // silence reads the connections that are expected to send. Nothing is known of

@@ -9,7 +9,7 @@ import (
 // lost, reordered or timed by it, but whoever reads times in the journal has to
 // know.
 const (
-	clockLook = 10 * time.Second
+	clockLook = 2 * time.Second
 	clockStep = 2 * time.Second
 )
 
@@ -36,6 +36,9 @@ func (g *Gateway) watchClock(ctx context.Context) error {
 		now := time.Now()
 		if by := stepped(now.Round(0).Sub(last.Round(0)), now.Sub(last)); by != 0 {
 			g.log.Warn("the clock of this computer was set", "by", by.Round(time.Millisecond))
+			for _, w := range g.workers {
+				w.ClockSet()
+			}
 		}
 		last = now
 	}

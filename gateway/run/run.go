@@ -122,7 +122,6 @@ func (g *Gateway) assemble() error {
 		}
 	})
 	g.goRun("strangers", func(ctx context.Context) error { g.strangers.store(ctx); return ctx.Err() })
-	g.goRun("clock", g.watchClock)
 	if err := g.startVitals(); err != nil {
 		return err
 	}
@@ -141,6 +140,7 @@ func (g *Gateway) assemble() error {
 		g.workers[d.Name] = w
 		g.goRun("delivery to "+d.Name, w.Run)
 	}
+	g.goRun("clock", g.watchClock)
 	g.startAnalysers()
 	g.startMonitors()
 	g.startHL7()
@@ -180,7 +180,11 @@ func (g *Gateway) remember() {
 		if e.At.IsZero() {
 			continue // there is none
 		}
-		g.states.heard(name, c.Kind, e.At, host(e.Peer))
+		heard := e.At
+		if heard.After(g.started) { // by a clock that was set since: it would never fall silent
+			heard = g.started
+		}
+		g.states.heard(name, c.Kind, heard, host(e.Peer))
 		if f, ok, err := interpret.ReadFate(g.store, last); err == nil && ok && !f.DeviceTime.IsZero() {
 			g.states.told(name, e.At, f.DeviceTime)
 		}

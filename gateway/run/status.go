@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"nhip/gateway/config"
 	"nhip/gateway/console"
@@ -116,7 +117,8 @@ func (s source) destinations(st *console.Status, snap storage.Snapshot) error {
 			return err
 		}
 		if ok {
-			q.Oldest = head.At
+			now := time.Now()
+			q.Oldest = now.Add(-w.Age(head.Seq, now)) // the stored time may be of a clock that was set since
 		}
 		st.Queues = append(st.Queues, q)
 		st.Connections = append(st.Connections, console.Connection{
