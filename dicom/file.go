@@ -116,7 +116,7 @@ func plausible(b []byte) bool {
 func metaLength(b []byte) int {
 	at := 0
 	for len(b)-at >= 8 && b[at] == 2 && b[at+1] == 0 && letters(b[at+4:]) {
-		vr := VR(b[at+4])<<8 | VR(b[at+5])
+		vr := vrOf(b[at+4:])
 		head, n := 8, int64(b[at+6])|int64(b[at+7])<<8
 		if vr.long() {
 			if len(b)-at < 12 {
@@ -137,7 +137,7 @@ func metaLength(b []byte) int {
 // 0400 big endian.
 func guess(b []byte) string {
 	switch {
-	case len(b) < 8 || !letters(b[4:]) || !(VR(b[4])<<8 | VR(b[5])).Known():
+	case len(b) < 8 || !letters(b[4:]) || !vrOf(b[4:]).Known():
 		return uid.ImplicitVRLittleEndian
 	case encoding{}.order().Uint16(b) >= 0x0400:
 		return uid.ExplicitVRBigEndian

@@ -1,6 +1,3 @@
-// Package dicom reads and writes DICOM data sets, PS3.5 and PS3.10. So far it
-// reads the attributes that a gateway needs while an object streams past, and
-// the File Meta Information of files, both ways.
 package dicom
 
 import (
@@ -246,15 +243,15 @@ func (r *HeaderReader) element(b []byte) int {
 		r.stop("%v where an item of a sequence is expected", t)
 		return 0
 	}
-	vr, head, length := "", 8, r.order.Uint32(b[4:])
+	vr, head, length := VR(0), 8, r.order.Uint32(b[4:])
 	if !r.implicit {
-		vr = string(b[4:6])
-		if !validVR(vr) {
+		vr = vrOf(b[4:])
+		if !letters(b[4:]) {
 			r.stop("%v has no valid VR", t)
 			return 0
 		}
 		length = uint32(r.order.Uint16(b[6:]))
-		if longLength(vr) {
+		if vr.long() {
 			if len(b) < 12 {
 				return 0
 			}
@@ -265,7 +262,7 @@ func (r *HeaderReader) element(b []byte) int {
 }
 
 // value decides what becomes of an element whose header is known.
-func (r *HeaderReader) value(b []byte, t tag.Tag, vr string, head int, length uint32) int {
+func (r *HeaderReader) value(b []byte, t tag.Tag, vr VR, head int, length uint32) int {
 	top := len(r.levels) == 0
 	if top && t >= firstPixelData {
 		r.stopped = true
@@ -311,21 +308,21 @@ func (r *HeaderReader) value(b []byte, t tag.Tag, vr string, head int, length ui
 // open enters a value of undefined length, PS3.5 section 7.5: a sequence; a UN
 // that is one in Implicit VR Little Endian whatever is around it (section 6.2.2);
 // or encapsulated pixel data.
-func (r *HeaderReader) open(t tag.Tag, vr string) {
+func (r *HeaderReader) open(t tag.Tag, vr VR) {
 	if len(r.levels) >= 2*MaxDepth {
 		r.stop("sequences are nested deeper than %d", MaxDepth)
 		return
 	}
 	l := level{end: undefined, implicit: r.implicit, order: r.order}
 	switch vr {
-	case "UN":
+	case UN:
 		r.implicit, r.order = true, binary.LittleEndian
-	case "OB", "OW":
+	case OB, OW:
 		l.opaque = true
-	case "SQ", "":
+	case SQ, 0:
 		l.opaque = t == tag.PixelData
 	default:
-		r.stop("%v of VR %s has an undefined length", t, vr)
+		r.stop("%v of VR %v has an undefined length", t, vr)
 		return
 	}
 	r.levels = append(r.levels, l)
@@ -376,7 +373,7 @@ func (r *HeaderReader) fits(n int64) bool {
 // sniff looks at the first element: some senders encode another way than the
 // presentation context says.
 func (r *HeaderReader) sniff(b []byte) {
-	explicit := validVR(string(b[4:6])) && knownVR(string(b[4:6]))
+	explicit := vrOf(b[4:]).Known()
 	switch {
 	case explicit && r.implicit:
 		r.problem("the data set has explicit VRs in an implicit transfer syntax")
@@ -385,16 +382,4 @@ func (r *HeaderReader) sniff(b []byte) {
 		r.problem("the data set has no VRs in an explicit transfer syntax")
 		r.implicit = true
 	}
-}
-
-func validVR(vr string) bool {
-	return vr[0] >= 'A' && vr[0] <= 'Z' && vr[1] >= 'A' && vr[1] <= 'Z'
-}
-
-func knownVR(vr string) bool {
-	switch vr {
-	case "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV":
-		return true
-	}
-	return !longLength(vr)
 }

@@ -83,7 +83,7 @@ func ReadPart10(r io.ReaderAt) (Meta, error) {
 		}
 		t := tag.New(2, binary.LittleEndian.Uint16(rest[2:]))
 		head, length := 8, uint64(binary.LittleEndian.Uint16(rest[6:]))
-		if longLength(string(rest[4:6])) {
+		if vrOf(rest[4:]).long() {
 			if len(rest) < 12 {
 				break
 			}
@@ -108,14 +108,4 @@ func ReadPart10(r io.ReaderAt) (Meta, error) {
 	}
 	m.DataSet = int64(at)
 	return m, nil
-}
-
-// longLength reports whether an explicit VR is followed by two reserved bytes and
-// a 32-bit length, PS3.5 section 7.1.2; VRs to come are, too (section 6.2).
-func longLength(vr string) bool {
-	switch vr {
-	case "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US":
-		return false
-	}
-	return true
 }

@@ -159,7 +159,7 @@ func (s *scanner) head(t tag.Tag, b []byte) (head, error) {
 	if s.enc.implicit || !letters(b[4:6]) {
 		return h, nil
 	}
-	h.sent = VR(b[4])<<8 | VR(b[5])
+	h.sent = vrOf(b[4:])
 	if !h.sent.long() {
 		h.length = uint32(order.Uint16(b[6:]))
 		return h, nil
@@ -323,7 +323,7 @@ func (s *scanner) sniff(b []byte) {
 		return
 	}
 	switch {
-	case s.enc.implicit && (VR(b[4])<<8 | VR(b[5])).Known():
+	case s.enc.implicit && vrOf(b[4:]).Known():
 		s.enc.implicit = false
 	case !s.enc.implicit && !letters(b[4:6]):
 		s.enc.implicit = true

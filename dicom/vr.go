@@ -55,9 +55,12 @@ func ParseVR(s string) (VR, bool) {
 	if len(s) != 2 {
 		return 0, false
 	}
-	v := VR(s[0])<<8 | VR(s[1])
+	v := vrOf([]byte(s))
 	return v, v.Known()
 }
+
+// vrOf returns the VR of two bytes, whatever they are.
+func vrOf(b []byte) VR { return VR(b[0])<<8 | VR(b[1]) }
 
 // Known reports whether PS3.5 table 6.2-1 has the VR.
 func (v VR) Known() bool { return v.kind() != none }
