@@ -1,7 +1,8 @@
-// Package lis plays a laboratory information system: it takes results as HL7
-// ORU^R01 by MLLP, checks them against what the gateway promises, and answers,
-// rightly or, when told to, wrongly. It reads the messages by hand (package
-// wire), not with the product's codec.
+// Package lis plays the systems of a hospital. A HIS places orders and keeps patients.
+// A LIS is a laboratory information system: it takes results as HL7 ORU^R01 by MLLP,
+// checks them against what the gateway promises, and answers, rightly or, when told
+// to, wrongly. Both read and write by hand (package wire), not with the product's
+// codec.
 package lis
 
 import (
@@ -9,6 +10,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,6 +44,13 @@ type Options struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Zone     *time.Location // of times without a zone; the gateway always sends one
+	// Enhanced answers by MSH-15 and MSH-16: an accept acknowledgement at once, the
+	// application acknowledgement as a message of its own behind it. Otherwise every
+	// message gets an application acknowledgement.
+	Enhanced bool
+	// Back is where application acknowledgements go that are messages of their own, on
+	// a connection for each; "" is the connection that the message came on.
+	Back string
 }
 
 // A LIS is one simulated laboratory information system.
@@ -161,6 +170,9 @@ func (l *LIS) answer(ctx context.Context, c net.Conn, msh wire.Segment) (truth.O
 		}
 		return o, words
 	}
+	if l.o.Enhanced && msh.Field(15)+msh.Field(16) != "" && (fault == "" || fault == "AE" || fault == "AR") {
+		return l.enhanced(ctx, c, msh, fault)
+	}
 	switch fault {
 	case "AE", "AR":
 		return send(l.ack(msh, fault, id), truth.Refused, fault)
@@ -176,6 +188,62 @@ func (l *LIS) answer(ctx context.Context, c net.Conn, msh wire.Segment) (truth.O
 		}
 	}
 	return send(l.ack(msh, "AA", id), truth.Accepted, "AA")
+}
+
+// enhanced answers as the message asks: CA, and AA or the fault as a message of its
+// own.
+func (l *LIS) enhanced(ctx context.Context, c net.Conn, msh wire.Segment, code string) (truth.Outcome, string) {
+	outcome := truth.Refused
+	if code == "" {
+		code, outcome = "AA", truth.Accepted
+	}
+	good := outcome == truth.Accepted
+	words := ""
+	if wants(msh.Field(15), true) {
+		if _, err := c.Write(l.ack(msh, "CA", msh.Field(10))); err != nil {
+			return truth.Unanswered, "the line broke"
+		}
+		words = "CA "
+	}
+	if !wants(msh.Field(16), good) {
+		return truth.Accepted, words
+	}
+	if err := l.back(ctx, c, l.ack(msh, code, msh.Field(10))); err != nil {
+		return truth.Unanswered, words + "and no " + code
+	}
+	return outcome, words + code
+}
+
+// wants says whether table 0155 wants an acknowledgement.
+func wants(condition string, good bool) bool {
+	return condition == "AL" || condition == "SU" && good || condition == "ER" && !good
+}
+
+// back brings an application acknowledgement to the sender, and takes the accept
+// acknowledgement for it where it goes on a connection of its own.
+func (l *LIS) back(ctx context.Context, c net.Conn, block []byte) error {
+	if l.o.Back == "" {
+		_, err := c.Write(block)
+		return err
+	}
+	own, err := new(net.Dialer).DialContext(ctx, "tcp", l.o.Back)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	stop := context.AfterFunc(ctx, func() { own.Close() })
+	defer stop()
+	if _, err := own.Write(block); err != nil {
+		return err
+	}
+	answer, err := wire.ReadBlock(bufio.NewReader(own))
+	if err != nil {
+		return err
+	}
+	if msa := wire.First(wire.Split(answer), "MSA"); msa == nil || msa.Field(1) != "CA" {
+		return errors.New("the acknowledgement was not accepted")
+	}
+	return nil
 }
 
 // due takes the next fault that is due.
@@ -210,8 +278,12 @@ func (l *LIS) ack(msh wire.Segment, code, id string) []byte {
 	serial := l.serial
 	l.mu.Unlock()
 	now := l.o.Now().Format("20060102150405-0700")
-	text := fmt.Sprintf("MSH|^~\\&|%s|HOSPITAL|%s|%s|%s||ACK^R01^ACK|A%d|P|2.5.1\rMSA|%s|%s\r",
-		wire.Escape(l.o.Name), msh.Field(3), msh.Field(4), now, serial, code, id)
+	confirm := ""
+	if l.o.Back != "" && code[0] == 'A' && msh.Field(15)+msh.Field(16) != "" {
+		confirm = "|||AL|NE"
+	}
+	text := fmt.Sprintf("MSH|^~\\&|%s|HOSPITAL|%s|%s|%s||ACK^R01^ACK|A%d|P|2.5.1%s\rMSA|%s|%s\r",
+		wire.Escape(l.o.Name), msh.Field(3), msh.Field(4), now, serial, confirm, code, id)
 	if code == "AE" {
 		text += "ERR||OBX^1|199^other^HL70357|E\r"
 	}
