@@ -42,6 +42,7 @@ var cli struct {
 	Config   configCommand   `cmd:"" help:"Write a gateway configuration for the simulated hospital, with free ports."`
 	Analyser analyserCommand `cmd:"" help:"Play one analyser."`
 	LIS      lisCommand      `cmd:"" name:"lis" help:"Play a laboratory information system and print what comes."`
+	HIS      hisCommand      `cmd:"" name:"his" help:"Play the system of a hospital that places orders."`
 	Modality modalityCommand `cmd:"" help:"Play a modality that sends images."`
 	PACS     pacsCommand     `cmd:"" name:"pacs" help:"Play an archive and print what comes."`
 	Monitor  monitorCommand  `cmd:"" help:"Play a bedside monitor or a pulse oximeter."`

@@ -162,16 +162,55 @@ func models() string {
 }
 
 type lisCommand struct {
-	Listen string `arg:"" help:"Where it listens, HOST:PORT." default:"127.0.0.1:2576"`
-	Name   string `help:"Its MSH-3." default:"LIS"`
+	Listen   string `arg:"" help:"Where it listens, HOST:PORT." default:"127.0.0.1:2576"`
+	Name     string `help:"Its MSH-3." default:"LIS"`
+	Enhanced bool   `help:"Answer by MSH-15 and MSH-16: an accept acknowledgement, then the application acknowledgement."`
+	Back     string `help:"Where application acknowledgements go after an accept acknowledgement. Default: the same connection." placeholder:"HOST:PORT"`
 	lis.Faults
 }
 
 func (c lisCommand) Run(ctx context.Context, g globals) error {
 	show := lines(os.Stdout)
-	l := lis.New(lis.Options{Name: c.Name, Received: func(d truth.Delivery) { show(d) }, Log: g.log(), Now: time.Now, Zone: time.Local})
+	l := lis.New(lis.Options{Name: c.Name, Received: func(d truth.Delivery) { show(d) }, Log: g.log(), Now: time.Now, Zone: time.Local, Enhanced: c.Enhanced, Back: c.Back})
 	l.Inject(c.Faults)
 	return l.Run(ctx, c.Listen, listening)
+}
+
+type hisCommand struct {
+	Gateway     string        `arg:"" help:"The gateway's HL7 listener, HOST:PORT." default:"127.0.0.1:2575"`
+	Name        string        `help:"Its MSH-3." default:"HIS"`
+	Shape       string        `help:"How it writes an order: ${enum}." enum:"ORM^O01,OML^O21,OML^O33,OMG^O19,OMI^O23,vn" default:"OML^O21"`
+	Count       int           `help:"Orders in all; 0: until it is stopped." default:"10"`
+	Every       time.Duration `help:"One order so often." default:"200ms"`
+	Cancel      bool          `help:"Cancel each order behind the next one."`
+	Accept      string        `help:"MSH-15." enum:"AL,NE,ER,SU," default:""`
+	Application string        `help:"MSH-16." enum:"AL,NE,ER,SU," default:""`
+}
+
+func (c hisCommand) Run(ctx context.Context) error {
+	show := lines(os.Stdout)
+	h := lis.NewHIS(lis.HISOptions{Name: c.Name, Address: c.Gateway, Shape: lis.Shape(c.Shape), Accept: c.Accept, Application: c.Application, Now: time.Now})
+	defer h.Close()
+	for n := 1; n <= c.Count || c.Count == 0; n++ {
+		order := lis.Order{
+			Placer: fmt.Sprint("P", n), Specimen: fmt.Sprint(n), Accession: fmt.Sprint("A", n), Modality: "CT", Start: time.Now(),
+			Patient: lis.Patient{ID: fmt.Sprintf("T%04d", n), Family: "Thử", Given: "Nghiệm", Born: "1980", Sex: "F"},
+			Tests:   [][2]string{{"CBC", "Công thức máu"}},
+		}
+		reply, err := h.Place(ctx, order)
+		if err == nil && c.Cancel && n > 1 {
+			show(reply)
+			reply, err = h.Cancel(ctx, fmt.Sprint("P", n-1))
+		}
+		if err != nil {
+			return err
+		}
+		show(reply)
+		if n != c.Count && !wire.Wait(ctx, c.Every) {
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func listening(a net.Addr) { fmt.Fprintln(os.Stderr, "listening on", a) }

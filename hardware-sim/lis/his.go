@@ -54,12 +54,12 @@ type Order struct {
 
 // A Reply is what the gateway answered, and what is wrong with it as HL7.
 type Reply struct {
-	Code      string // MSA-1 of the application acknowledgement; of the accept acknowledgement where no other was asked for
-	Accept    string // MSA-1 of the accept acknowledgement, "" where none came
-	Text      string // MSA-3
-	ControlID string // MSH-10 of the message that was sent
-	Message   []byte // the answer as it came
-	Faults    []string
+	Code      string   `json:"code"`             // MSA-1 of the application acknowledgement; of the accept acknowledgement where no other was asked for
+	Accept    string   `json:"accept,omitempty"` // MSA-1 of the accept acknowledgement, "" where none came
+	Text      string   `json:"text,omitempty"`   // MSA-3
+	ControlID string   `json:"control_id"`       // MSH-10 of the message that was sent
+	Message   []byte   `json:"-"`                // the answer as it came
+	Faults    []string `json:"faults,omitempty"`
 }
 
 // HISOptions are those of a HIS.
