@@ -90,6 +90,7 @@ type op struct {
 	about  Entry
 	record []byte
 	late   []lateRef
+	key    []byte // of opRepair
 }
 
 // A lateRef is the place in a queue item's record where the sequence of a
@@ -109,6 +110,7 @@ type Batch struct {
 	trims   int
 	bytes   int
 	class   diskguard.Class
+	alone   bool // of repairs: no other batch is in the transaction
 	err     error
 }
 

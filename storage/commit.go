@@ -150,7 +150,8 @@ type group struct {
 	queues   map[string]*queue
 	counters map[string]*counter
 	enqueued map[string]bool
-	journal  []byte           // for the mirror
+	mirrored bool             // there is a mirror
+	log      []byte           // what it is told
 	seen     map[string]found // what is under keys that were looked up and not written since
 	err      error            // of the transaction: the store has failed
 }
@@ -181,6 +182,7 @@ func newGroup(c *committer) *group {
 		counters: map[string]*counter{},
 		enqueued: map[string]bool{},
 		seen:     map[string]found{},
+		mirrored: c.s.o.Mirror != "",
 	}
 }
 
@@ -190,14 +192,16 @@ func (c *committer) commit(first *request) bool {
 	g := newGroup(c)
 	defer g.txn.Discard()
 	for r := first; r != nil; r = c.following(g) {
-		if g.changes+len(r.batch.ops) > groupChanges || g.bytes+r.batch.bytes > groupBytes {
+		if g.changes+len(r.batch.ops) > groupChanges || g.bytes+r.batch.bytes > groupBytes || r.batch.alone && len(g.members) > 0 {
 			c.held = r
 			break
 		}
 		if !r.state.CompareAndSwap(waiting, taken) {
 			continue
 		}
-		c.join(g, r)
+		if c.join(g, r); r.batch.alone {
+			break
+		}
 	}
 	if len(g.members) == 0 {
 		g.refuse(nil)
@@ -274,10 +278,6 @@ func (c *committer) conditions(g *group, b *Batch) error {
 			if _, found := g.stored(nameKey(spaceKey, o.name)); found {
 				return ErrExists
 			}
-		case opRepair:
-			if ch := c.channels[o.name]; ch == nil || o.seq > ch.last || ch.skip(o.seq) != o.seq {
-				return ErrTrimmed
-			}
 		case opTrim:
 			if err := c.mayTrim(b, o); err != nil {
 				return err
@@ -305,9 +305,6 @@ func (c *committer) apply(g *group, r *request) {
 			ch.last++
 			key := seqKey(spaceJournal, o.name, ch.last)
 			g.put(key, o.record)
-			if c.s.o.Mirror != "" {
-				g.journal = appendSegmented(g.journal, key, o.record)
-			}
 			r.receipt.entries = append(r.receipt.entries, Ref{o.name, ch.last})
 		case opEnqueue:
 			c.enqueue(g, r, o)
@@ -344,7 +341,7 @@ func (c *committer) apply(g *group, r *request) {
 		case opTrim:
 			c.trim(g, o)
 		case opRepair:
-			g.put(seqKey(spaceJournal, o.name, o.seq), o.record)
+			c.repair(g, o)
 		}
 	}
 }
@@ -557,6 +554,9 @@ func (g *group) put(key, record []byte) uint64 {
 	if err := g.txn.Set(key, record); err != nil {
 		g.failed(err)
 	}
+	if g.mirrored {
+		g.log = appendSegmented(g.log, key, record)
+	}
 	return sum
 }
 
@@ -569,6 +569,9 @@ func (g *group) take(key []byte) uint64 {
 	delete(g.seen, string(key))
 	if err := g.txn.Delete(key); err != nil {
 		g.failed(err)
+	}
+	if g.mirrored {
+		g.log = appendSegmented(g.log, key, nil)
 	}
 	return sum
 }

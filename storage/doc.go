@@ -34,8 +34,8 @@
 //	k key           small state
 //
 // A folder restoring/ is a restore that was not finished: Open refuses it. With a
-// mirror (Options.Mirror) the journal and the spool lie in a second folder too, see
-// type mirror.
+// mirror (Options.Mirror) all that a commit writes and the spool lie in a second
+// folder too, see type mirror.
 //
 // The number of the commit is also the version of its entries in Badger. Every
 // record has an envelope: version, checksum over key and body, body. A

@@ -51,6 +51,8 @@ type Alarm struct {
 	What  string
 	Where string
 	At    time.Time
+
+	heals bool // a repair takes it back
 }
 
 // reason gives what may be said of an error of Badger or of a file: the system's

@@ -170,7 +170,7 @@ func (l *loader) compare(marks map[mark]uint64) {
 				ch = newChannel()
 			}
 			if value > ch.last {
-				c.s.alarm(fmt.Sprintf("entries %d to %d, which were committed, are gone", ch.last+1, value), m.name)
+				c.s.wound(fmt.Sprintf("entries %d to %d, which were committed, are gone", ch.last+1, value), m.name)
 				ch.last = value
 				c.channels[m.name] = ch
 				l.repair = true

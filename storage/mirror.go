@@ -22,15 +22,17 @@ import (
 	"nhip/storage/spool"
 )
 
-// A mirror is a second folder, on another disk, with the journal and the spool:
-// every journal entry is appended to a log there and fsynced, beside the commit of
-// the store and before anybody is told of it, and every object is copied before its
-// Ref is given out. It holds neither queues nor keys. A mirror that fails is an alarm
-// and holds nothing up; Scrub brings it up to date again.
+// A mirror is a second folder, on another disk: everything that a commit writes is
+// appended to a log there and fsynced, beside the commit of the store and before
+// anybody is told of it, and every object is copied before its Ref is given out. A
+// mirror that fails is an alarm and holds nothing up; Scrub brings it up to date
+// again.
 //
 //	id           the identifier of the store, which must be the same
 //	journal/     segments; each record: length in four bytes, length of the key in
-//	             two, key, sealed record, checksum over all of it
+//	             two, key, sealed record (none: the key is removed), checksum over
+//	             all of it. The root record ends a commit
+//	state        queues, keys, counters of one commit, in the same form, see repair.go
 //	spool/       as in the data directory
 type mirror struct {
 	s     *Store
@@ -52,7 +54,7 @@ const (
 )
 
 // openMirror takes a mirror into use. One that cannot be used is an alarm.
-func (s *Store) openMirror(ctx context.Context) error {
+func (s *Store) openMirror(ctx, background context.Context) error {
 	if s.o.Mirror == "" || s.o.ReadOnly {
 		return nil
 	}
@@ -66,6 +68,9 @@ func (s *Store) openMirror(ctx context.Context) error {
 		return nil
 	}
 	s.mirror.Store(m)
+	if m.covered() == 0 {
+		s.behind.Go(func() { s.saveMirror(background) })
+	}
 	return nil
 }
 
@@ -189,13 +194,13 @@ func (m *mirror) write(b []byte) {
 // gives waits for the end.
 func (c *committer) beside(g *group) (wait func()) {
 	m := c.s.mirror.Load()
-	if m == nil || len(g.journal) == 0 {
+	if m == nil {
 		return func() {}
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.write(g.journal)
+		m.write(g.log)
 	}()
 	return func() { <-done }
 }
@@ -276,17 +281,19 @@ func readSegment(r io.Reader, f func(key, record []byte)) error {
 
 // A comparison holds the journal against the mirror for Scrub.
 type comparison struct {
-	m      *mirror
-	there  map[string]*cursor // sequences that the mirror has, as removed ranges of a cursor
-	wanted map[string]*cursor // sequences that the store has not
-	found  map[Ref][]byte     // of those, what the mirror has: sealed records
-	bytes  int                // of found
-	stale  map[string]bool    // segments without an entry that is not trimmed
+	m       *mirror
+	at      uint64             // the commit that is looked at
+	there   map[string]*cursor // sequences that the mirror has, as removed ranges of a cursor
+	wanted  map[string]*cursor // sequences that the store has not
+	found   map[Ref][]byte     // of those, what the mirror has: sealed records
+	bytes   int                // of found
+	stale   map[string]bool    // segments that nothing needs: no entry that is not trimmed, no commit that the state does not cover
+	covered uint64             // the commit of the state
 }
 
 // compare reads the mirror and gives what it has.
 func (m *mirror) compare(ctx context.Context, v *view, wanted []*DamagedError) (*comparison, error) {
-	c := &comparison{m: m, there: map[string]*cursor{}, wanted: map[string]*cursor{}, found: map[Ref][]byte{}, stale: map[string]bool{}}
+	c := &comparison{m: m, at: v.at, there: map[string]*cursor{}, wanted: map[string]*cursor{}, found: map[Ref][]byte{}, stale: map[string]bool{}, covered: m.covered()}
 	for _, e := range wanted {
 		if c.wanted[e.Where] == nil {
 			c.wanted[e.Where] = &cursor{head: 1}
@@ -297,6 +304,9 @@ func (m *mirror) compare(ctx context.Context, v *view, wanted []*DamagedError) (
 	err := m.read(ctx, func(segment string, key, record []byte) {
 		if _, known := c.stale[segment]; !known {
 			c.stale[segment] = true
+		}
+		if n, ok := commitOf(key, record); ok && n > c.covered {
+			c.stale[segment] = false // the state does not cover it
 		}
 		if _, _, ok := unseal(key, record); !ok || !wellFormed(key) || key[0] != spaceJournal {
 			return
@@ -342,7 +352,7 @@ func (c *comparison) repair(ctx context.Context) (n int, err error) {
 		return err
 	}
 	for ref, record := range c.found {
-		b.add(op{kind: opRepair, name: ref.Channel, seq: ref.Seq, record: record})
+		b.repair(seqKey(spaceJournal, ref.Channel, ref.Seq), ref.Channel, ref.Seq, record, c.at)
 		n++
 		if b.bytes < repairBatch && len(b.ops) < MaxChanges {
 			continue

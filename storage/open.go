@@ -95,7 +95,7 @@ func (s *Store) open(ctx, background context.Context) error {
 	if err := s.load(background); err != nil {
 		return err
 	}
-	return s.openMirror(ctx)
+	return s.openMirror(ctx, background)
 }
 
 func (s *Store) directories(ctx context.Context) error {

@@ -377,7 +377,7 @@ func (v *view) items(name string, from uint64, limit int) ([]QueueItem, error) {
 		}
 	}
 	if whole && len(items) < limit && uint64(len(items)) != q.depth {
-		v.s.alarm(fmt.Sprintf("the queue should hold %d items and %d are there", q.depth, len(items)), name)
+		v.s.wound(fmt.Sprintf("the queue should hold %d items and %d are there", q.depth, len(items)), name)
 	}
 	return items, nil
 }

@@ -4,40 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"nhip/storage/spool"
 )
 
-// Scrub reads everything that is stored and gives the alarms that it raised: the
-// tables of Badger block by block, every journal entry in its place, every queue
-// item and key against the fingerprints, and the hash of every spool file that a
-// value refers to. It reads one committed state and disturbs nobody but by the
-// reading.
+// Scrub reads everything that is stored and gives what it found: the tables of
+// Badger block by block, every journal entry in its place, every queue item and key
+// against the fingerprints, and the hash of every spool file that a value refers to.
+// It reads one committed state and disturbs nobody but by the reading.
 //
-// With a mirror it puts back entries and objects that the mirror has and the store
-// has lost, and copies to the mirror what that has not.
+// With a mirror it puts back what the mirror has and the store has lost, and copies
+// to the mirror what that has not. Where all is whole then, which it reads again, the
+// alarms of what was damaged are taken back.
 func (s *Store) Scrub(ctx context.Context) (found []Alarm, err error) {
 	s.scrubbing.Lock()
 	defer s.scrubbing.Unlock()
 	s.keep.RLock()
 	defer s.keep.RUnlock()
-	v, err := s.look()
-	if err != nil {
-		return nil, err
-	}
-	defer v.close()
 	s.collecting(&found)
 	defer s.collecting(nil)
+	repaired, err := s.scrub(ctx, false)
+	if err != nil || !repaired {
+		return found, err
+	}
+	var still []Alarm
+	s.collecting(&still)
+	if _, err = s.scrub(ctx, true); err != nil || len(still) > 0 {
+		return append(found, still...), err
+	}
+	s.takeBack()
+	return append(found, Alarm{What: "all that was damaged is whole again", Where: "mirror", At: time.Now()}), nil
+}
+
+// scrub reads everything once and repairs it, or reads it again after a repair; then
+// a table that was damaged is passed over: what it held stands in newer ones.
+func (s *Store) scrub(ctx context.Context, again bool) (repaired bool, err error) {
+	v, err := s.look()
+	if err != nil {
+		return false, err
+	}
+	defer v.close()
 	c := &scrub{v: v, ctx: ctx, seen: map[string]bool{}, m: s.mirror.Load()}
 	v.bad = func(e *DamagedError) { c.lost = append(c.lost, e) }
-	for _, step := range []func() error{c.tables, c.journal, c.mirror, c.queues, c.keys} {
+	steps := []func() error{c.tables, c.journal, c.queues, c.keys}
+	if c.m != nil && !again {
+		steps = append(steps, c.mirror, c.restate)
+	}
+	if again {
+		steps = steps[1:]
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
-			return found, err
+			return false, err
 		}
 	}
-	return found, nil
+	whole := len(c.lost) == 0 && len(c.faults) == 0
+	if c.m != nil && whole {
+		if err := c.m.save(ctx, v); err != nil {
+			s.alarm("the mirror cannot be written, and lacks what came since: "+reason(err), "mirror")
+		}
+	}
+	return c.m != nil && (!whole || c.damaged), nil
 }
 
 // collecting lets alarms be gathered, those that are known too.
@@ -53,6 +83,9 @@ type scrub struct {
 	m    *mirror
 	lost []*DamagedError // journal entries
 	seen map[string]bool // spool files that were verified
+
+	faults  []fault // queues, and keys, that are not what was committed
+	damaged bool    // tables or objects are
 }
 
 // mirror compares the journal with the mirror, each repairing the other.
@@ -69,7 +102,7 @@ func (c *scrub) mirror() error {
 		return err
 	}
 	if n > 0 {
-		c.v.s.alarm(fmt.Sprintf("%d journal entries were put back from the mirror", n), "mirror")
+		c.v.s.note(fmt.Sprintf("%d journal entries were put back from the mirror", n), "mirror")
 	}
 	for _, record := range got.found {
 		c.spooled(record[envelope:])
@@ -83,7 +116,16 @@ func (c *scrub) mirror() error {
 	return nil
 }
 
-func (c *scrub) tables() error { return c.v.s.verifyTables(c.ctx, c.v.s.tables()) }
+func (c *scrub) tables() error {
+	c.v.s.alarmMu.Lock()
+	before := len(*c.v.s.collect)
+	c.v.s.alarmMu.Unlock()
+	err := c.v.s.verifyTables(c.ctx, c.v.s.tables())
+	c.v.s.alarmMu.Lock()
+	defer c.v.s.alarmMu.Unlock()
+	c.damaged = len(*c.v.s.collect) > before
+	return err
+}
 
 func (c *scrub) journal() error {
 	for _, channel := range c.v.s.Channels() {
@@ -122,7 +164,8 @@ func (c *scrub) queues() error {
 			return err
 		}
 		if items != q.depth || itemSum+stateSum != q.fp {
-			c.v.s.alarm(fmt.Sprintf("the queue should hold %d items and %d are there, or some are not the ones that were committed", q.depth, items), name)
+			c.v.s.wound(fmt.Sprintf("the queue should hold %d items and %d are there, or some are not the ones that were committed", q.depth, items), name)
+			c.faults = append(c.faults, fault{nameKey(spaceItem, name), name}, fault{nameKey(spaceState, name), name})
 		}
 	}
 	return nil
@@ -140,7 +183,8 @@ func (c *scrub) keys() error {
 		return err
 	}
 	if count != r.keys || sum != r.keyFP {
-		c.v.s.alarm(fmt.Sprintf("%d keys were committed and %d are there, or some are older than the last commit", r.keys, count), "keys")
+		c.v.s.wound(fmt.Sprintf("%d keys were committed and %d are there, or some are older than the last commit", r.keys, count), "keys")
+		c.faults = append(c.faults, fault{prefix: []byte{spaceKey}})
 	}
 	return nil
 }
@@ -190,7 +234,8 @@ func (c *scrub) spooled(value []byte) {
 		var damaged *spool.DamagedError
 		switch {
 		case errors.As(err, &damaged):
-			c.v.s.alarm(damaged.What, "spool/"+damaged.Path)
+			c.v.s.wound(damaged.What, "spool/"+damaged.Path)
+			c.damaged = true
 			c.putBack(ref)
 		case err != nil:
 			c.v.s.alarm("cannot be read: "+reason(err), "spool/"+ref.Path)
@@ -202,6 +247,6 @@ func (c *scrub) spooled(value []byte) {
 
 func (c *scrub) putBack(ref spool.Ref) {
 	if c.m != nil && c.m.copy(ref, c.m.spool, c.v.s.spool) {
-		c.v.s.alarm("put back from the mirror", "spool/"+ref.Path)
+		c.v.s.note("put back from the mirror", "spool/"+ref.Path)
 	}
 }

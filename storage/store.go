@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,10 +122,16 @@ func (s *Store) Alarms() []Alarm {
 	return append([]Alarm(nil), s.alarms...)
 }
 
-func (s *Store) alarm(what, where string) {
+func (s *Store) alarm(what, where string) { s.raise(Alarm{What: what, Where: where}) }
+
+// wound raises an alarm over a damage that a repair takes back.
+func (s *Store) wound(what, where string) { s.raise(Alarm{What: what, Where: where, heals: true}) }
+
+func (s *Store) raise(a Alarm) {
 	s.alarmMu.Lock()
 	defer s.alarmMu.Unlock()
-	a := Alarm{what, where, time.Now()}
+	what, where := a.What, a.Where
+	a.At = time.Now()
 	if s.collect != nil {
 		*s.collect = append(*s.collect, a)
 	}
@@ -136,9 +143,33 @@ func (s *Store) alarm(what, where string) {
 	s.o.Log.Error("storage alarm", "what", what, "where", where)
 }
 
+// note tells of something that was done: in the log and in what a scrub found.
+func (s *Store) note(what, where string) {
+	s.alarmMu.Lock()
+	defer s.alarmMu.Unlock()
+	if s.collect != nil {
+		*s.collect = append(*s.collect, Alarm{What: what, Where: where, At: time.Now()})
+	}
+	s.o.Log.Warn("storage", "what", what, "where", where)
+}
+
+// takeBack takes the alarms over damages back: a scrub has found everything as it
+// was committed.
+func (s *Store) takeBack() {
+	s.alarmMu.Lock()
+	defer s.alarmMu.Unlock()
+	s.alarms = slices.DeleteFunc(s.alarms, func(a Alarm) bool {
+		if a.heals {
+			delete(s.known, [2]string{a.What, a.Where})
+		}
+		return a.heals
+	})
+	s.o.Log.Warn("storage: all that was damaged is whole again")
+}
+
 // damaged raises the alarm for e and gives it back.
 func (s *Store) damaged(e *DamagedError) *DamagedError {
-	s.alarm(fmt.Sprintf("%v", e), e.Where)
+	s.wound(fmt.Sprintf("%v", e), e.Where)
 	return e
 }
 

@@ -117,7 +117,7 @@ func (s *Store) tables() (paths []string) {
 }
 
 func (s *Store) damagedTable(path string) {
-	s.alarm("a table of the store is damaged: some of its keys cannot be found", "store/"+filepath.Base(path))
+	s.wound("a table of the store is damaged: some of its keys cannot be found", "store/"+filepath.Base(path))
 	s.keepAside(path)
 }
 

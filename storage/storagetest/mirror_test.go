@@ -43,6 +43,14 @@ func spoil(t *testing.T, dir, kind string, bits int, r *rand.Rand) (files int) {
 	return files
 }
 
+// mustHaveAll reads all of a load.
+func mustHaveAll(t *testing.T, s *storage.Store, acknowledged map[string]uint64) {
+	t.Helper()
+	if f := Check(s, acknowledged); len(f.Wrong) > 0 || len(f.Missing) > 0 {
+		t.Errorf("wrong: %v\nmissing: %v", f.Wrong, f.Missing)
+	}
+}
+
 // mustHaveJournal reads every entry and object of a load.
 func mustHaveJournal(t *testing.T, s *storage.Store, acknowledged map[string]uint64) {
 	t.Helper()
@@ -105,10 +113,13 @@ func TestScrubRepairsJournalAndSpoolFromTheMirror(t *testing.T) {
 			if !entries || !files {
 				t.Errorf("what was put back is not told: %v", found)
 			}
-			mustHaveJournal(t, s, acknowledged)
+			if a := s.Alarms(); len(a) > 0 {
+				t.Errorf("all is whole again, and yet: %v", a)
+			}
+			mustBeWhole(t, s, acknowledged)
 			s.Close()
 			s = open(t, o)
-			mustHaveJournal(t, s, acknowledged)
+			mustHaveAll(t, s, acknowledged)
 		})
 	}
 }
