@@ -12,6 +12,14 @@ import (
 
 // Text returns the first value as text, "" where there is none.
 func (e Element) Text() string {
+	if k := e.VR.kind(); k == ascii || k == text || k == none {
+		s := e.decoded()
+		if e.VR.single() {
+			return strings.TrimRight(s, " \x00")
+		}
+		s, _, _ = strings.Cut(strings.TrimRight(s, " \x00"), "\\")
+		return strings.Trim(s, " \x00")
+	}
 	if v := e.Texts(); len(v) > 0 {
 		return v[0]
 	}
@@ -55,16 +63,18 @@ func (e Element) Texts() []string {
 	return nil
 }
 
-func (e Element) texts() []string {
-	b := e.Bytes()
-	if len(b) == 0 {
-		return nil
-	}
-	var s string
+// decoded returns a value of text with its delimiters and its padding.
+func (e Element) decoded() string {
 	if e.VR.kind() == text {
-		s = e.in.decode(b, e.VR)
-	} else {
-		s = string(b)
+		return e.in.decode(e.Bytes(), e.VR)
+	}
+	return string(e.Bytes())
+}
+
+func (e Element) texts() []string {
+	s := e.decoded()
+	if s == "" {
+		return nil
 	}
 	if e.VR.single() {
 		return []string{strings.TrimRight(s, " \x00")}

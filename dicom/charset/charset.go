@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/transform"
 )
 
 // A graphic is a set of graphic characters that ISO 2022 designates as G0 or G1.
@@ -173,6 +174,39 @@ func decode(e encoding.Encoding, b []byte) string {
 	return string(out)
 }
 
+// A writer collects decoded text. It keeps a decoder for each set, since a hostile
+// sender may change sets at every character.
+type writer struct {
+	strings.Builder
+	decoders map[encoding.Encoding]transform.Transformer
+	scratch  []byte
+	piece    [3 * 64]byte
+}
+
+// decode appends characters of a set.
+func (w *writer) decode(e encoding.Encoding, b []byte) {
+	d := w.decoders[e]
+	if d == nil {
+		d = e.NewDecoder()
+		if w.decoders == nil {
+			w.decoders = map[encoding.Encoding]transform.Transformer{}
+		}
+		w.decoders[e] = d
+	}
+	if w.scratch == nil {
+		w.scratch = make([]byte, 256)
+	}
+	d.Reset()
+	for len(b) > 0 {
+		n, taken, _ := d.Transform(w.scratch, b, true)
+		w.Write(w.scratch[:n])
+		if taken == 0 { // never: a decoder writes U+FFFD for what it cannot read
+			return
+		}
+		b = b[taken:]
+	}
+}
+
 func ascii(b []byte) bool {
 	for _, c := range b {
 		if c >= 0x80 {
@@ -190,7 +224,8 @@ func (s *Set) initial() state { return state{s.g0, s.g1} }
 // decode2022 follows the escape sequences. A set that is not among the terms is
 // followed all the same.
 func (s *Set) decode2022(b []byte, d Delimiters) string {
-	var out strings.Builder
+	var out writer
+	out.Grow(len(b) + len(b)/2)
 	st := s.initial()
 	for len(b) > 0 {
 		if b[0] == 0x1B {
@@ -263,44 +298,42 @@ func (st state) run(b []byte, d Delimiters) int {
 	return n
 }
 
-func (st state) decode(out *strings.Builder, b []byte) {
+func (st state) decode(out *writer, b []byte) {
 	g := st.g0
 	if b[0] >= 0x80 {
 		g = st.g1
 	}
 	switch {
 	case g == nil && b[0] >= 0x80:
-		out.WriteString(decode(charmap.ISO8859_1, b))
-	case g == nil || g.table == nil:
+		out.decode(charmap.ISO8859_1, b)
+	case b[0] < 0x80 && (g == nil || !g.double):
 		out.Write(b)
-	case !g.double:
-		if b[0] < 0x80 {
-			out.Write(b)
-		} else if g.ir == 13 {
-			out.WriteString(katakana(b))
-		} else {
-			out.WriteString(decode(g.table, b))
-		}
+	case g.ir == 13:
+		katakana(out, b)
+	case g.double:
+		out.euc(g, b)
 	default:
-		out.WriteString(decode(g.table, g.euc(b)))
+		out.decode(g.table, b)
 	}
 }
 
-// euc returns characters of two bytes as EUC has them.
-func (g *graphic) euc(b []byte) []byte {
-	var out []byte
-	for i := 0; i+1 < len(b); i += 2 {
-		if g.lead != 0 {
-			out = append(out, g.lead)
+// euc appends characters of two bytes, which the table has as EUC.
+func (w *writer) euc(g *graphic, b []byte) {
+	for len(b) > 1 {
+		out := w.piece[:0]
+		for len(b) > 1 && len(out)+3 <= len(w.piece) {
+			if g.lead != 0 {
+				out = append(out, g.lead)
+			}
+			out = append(out, b[0]|0x80, b[1]|0x80)
+			b = b[2:]
 		}
-		out = append(out, b[i]|0x80, b[i+1]|0x80)
+		w.decode(g.table, out)
 	}
-	return out
 }
 
-// katakana are the half-width forms of JIS X 0201.
-func katakana(b []byte) string {
-	var out strings.Builder
+// katakana appends the half-width forms of JIS X 0201.
+func katakana(out *writer, b []byte) {
 	for _, c := range b {
 		if c > 0xA0 && c < 0xE0 {
 			out.WriteRune(0xFF61 + rune(c) - 0xA1)
@@ -308,5 +341,4 @@ func katakana(b []byte) string {
 			out.WriteRune(utf8.RuneError)
 		}
 	}
-	return out.String()
 }

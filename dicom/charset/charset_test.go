@@ -1,6 +1,7 @@
 package charset
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -177,4 +178,23 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q became %q", text, got)
 		}
 	})
+}
+
+// Text that changes sets at every character costs no more memory than other text.
+func TestDecodingIsBounded(t *testing.T) {
+	for _, c := range []struct{ terms, piece string }{
+		{"\\ISO 2022 IR 149", "\x1b$)C\xc8\xab"}, {"\\ISO 2022 IR 87", "\x1b$B0!\x1b(B"}, {"\\ISO 2022 IR 159", "\x1b$(D0!"},
+		{"ISO 2022 IR 13\\ISO 2022 IR 87", "\xd4\x1b"}, {"ISO 2022 IR 100\\ISO 2022 IR 144", "\xe9\x1b-L\xbb"}, {"GB18030", "\x81\x30\x81\x30\xff"},
+		{"ISO_IR 13", "\xb1"}, {"ISO_IR 166", "\xa1"}, {"", "\xe9"}, {"ISO_IR 192", "\xff"}, {"GBK", "\x89\x5c"},
+	} {
+		s, _ := New(strings.Split(c.terms, "\\")...)
+		b := []byte(strings.Repeat(c.piece, 100000))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		s.Decode(b, Name)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(8*len(b)+1<<20) {
+			t.Errorf("%s: %d bytes allocated for %d", c.terms, used, len(b))
+		}
+	}
 }
