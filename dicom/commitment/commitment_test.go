@@ -94,13 +94,20 @@ func receiving() (*commitment.SCU, chan commitment.Received) {
 
 func TestReportOnTheSameAssociation(t *testing.T) {
 	scu, got := receiving()
-	address := servicetest.Serve(t, service.Mux{reporting(t, "", nil).Service()})
+	scp, reported := reporting(t, "", nil), make(chan struct{})
+	answered := scp.Answered
+	scp.Answered = func(r commitment.Request, a *association.Association) {
+		answered(r, a)
+		close(reported)
+	}
+	address := servicetest.Serve(t, service.Mux{scp.Service()})
 	a := servicetest.Dial(t, address, association.Proposal{Called: "PACS", Contexts: service.Propose(commitment.Class), Handlers: scu.Handlers()})
 	asked := commitment.Transaction{UID: "1.2.3", References: refs("1.1", "1.2", "1.9")}
 	if s, err := commitment.Ask(t.Context(), a, asked); err != nil || s.Code != dimse.Success {
 		t.Fatalf("%v, %v", s, err)
 	}
 	r := <-got
+	<-reported
 	servicetest.Release(t, a)
 	if s := (commitment.Expectation{Transaction: asked, SCP: "PACS"}).Check(r); s.Code != dimse.Success || r.Own || len(r.Failed) != 1 || r.Failed[0].Reason != commitment.NoSuchInstance {
 		t.Errorf("%+v: %v", r, s)

@@ -120,7 +120,7 @@ func SendReport(ctx context.Context, a *association.Association, transactionUID 
 	if err != nil {
 		return dimse.Status{}, err
 	}
-	rsp, err := a.Request(ctx, c.ID, dimse.Command{
+	rsp, _, err := service.Stream(ctx, a, c, dimse.Command{
 		Field: dimse.NEventReportRQ, AffectedSOPClassUID: Class, AffectedSOPInstanceUID: Instance, EventTypeID: event,
 	}, newContentReader(content{transactionUID, o.Committed, o.Failed}, c.TransferSyntax))
 	return rsp.Status, err

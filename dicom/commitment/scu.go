@@ -16,7 +16,7 @@ func Ask(ctx context.Context, a *association.Association, t Transaction) (dimse.
 	if err != nil {
 		return dimse.Status{}, err
 	}
-	rsp, err := a.Request(ctx, c.ID, dimse.Command{
+	rsp, _, err := service.Stream(ctx, a, c, dimse.Command{
 		Field: dimse.NActionRQ, RequestedSOPClassUID: Class, RequestedSOPInstanceUID: Instance, ActionTypeID: actionRequest,
 	}, newContentReader(content{uid: t.UID, refs: t.References}, c.TransferSyntax))
 	return rsp.Status, err

@@ -107,6 +107,12 @@ func Request(ctx context.Context, a *association.Association, c association.Cont
 	if err != nil {
 		return dimse.Command{}, nil, err
 	}
+	return Stream(ctx, a, c, rq, body)
+}
+
+// Stream is Request with the data set as bytes in the transfer syntax of the
+// context.
+func Stream(ctx context.Context, a *association.Association, c association.Context, rq dimse.Command, body io.Reader) (dimse.Command, *dicom.Dataset, error) {
 	call, err := a.Start(ctx, c.ID, rq, body)
 	if err != nil {
 		return dimse.Command{}, nil, err
