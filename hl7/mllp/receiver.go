@@ -9,6 +9,7 @@ package mllp
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -26,6 +27,9 @@ const EndTimeout = time.Second
 // headSize is how much of a frame that is too long is kept, so that it can be
 // answered.
 const headSize = 4096
+
+// largeFrame is from which size on a frame grows to twice its size at once.
+const largeFrame = 32 << 10
 
 // An Event is what the bytes received amount to: Frame, Commit, Junk, Discarded,
 // TooLong or Foreign.
@@ -194,7 +198,10 @@ func (r *Receiver) collect(b []byte) (Event, []byte) {
 }
 
 func (r *Receiver) add(b []byte) Event {
-	if len(r.frame)+len(b) <= r.max {
+	if need := len(r.frame) + len(b); need <= r.max {
+		if need > cap(r.frame) && cap(r.frame) >= largeFrame {
+			r.frame = slices.Grow(r.frame, min(cap(r.frame), r.max-len(r.frame)))
+		}
 		r.frame = append(r.frame, b...)
 		return nil
 	}
