@@ -20,7 +20,21 @@ func TestNewerStoreIsRefused(t *testing.T) {
 	if *update {
 		writeNewer(t, file)
 	}
-	dir := t.TempDir()
+	dir := unpack(t, file)
+	for _, readOnly := range []bool{false, true} {
+		if s, err := Open(t.Context(), Options{Dir: dir, ReadOnly: readOnly}); !errors.Is(err, ErrFormat) {
+			t.Errorf("read only %v: %v", readOnly, err)
+			if err == nil {
+				s.Close()
+			}
+		}
+	}
+}
+
+// unpack gives the folder that an archive holds.
+func unpack(t *testing.T, file string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
@@ -47,14 +61,7 @@ func TestNewerStoreIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, readOnly := range []bool{false, true} {
-		if s, err := Open(t.Context(), Options{Dir: dir, ReadOnly: readOnly}); !errors.Is(err, ErrFormat) {
-			t.Errorf("read only %v: %v", readOnly, err)
-			if err == nil {
-				s.Close()
-			}
-		}
-	}
+	return dir
 }
 
 func writeNewer(t *testing.T, file string) {
