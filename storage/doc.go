@@ -19,7 +19,8 @@
 // # Layout
 //
 // In the data directory: store/ (Badger), spool/, highwater, lock, ballast (see
-// below), wal-copy/ (the write-ahead log before the last unclean start), and when
+// below), wal-copy/ (the write-ahead log before the last unclean start), orphans/
+// (objects a day old that no record refers to, which a scrub moved there), and when
 // something was found wrong damaged/ (tables) and wal-damaged/ (the first such
 // log), which a person takes away. Keys of Badger, names ended by a zero byte, sequences big-endian:
 //

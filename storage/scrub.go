@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -62,6 +64,11 @@ func (s *Store) scrub(ctx context.Context, again bool) (repaired bool, err error
 		}
 	}
 	whole := len(c.lost) == 0 && len(c.faults) == 0
+	if whole && !c.damaged && s.o.SpoolRefs != nil && !s.o.ReadOnly {
+		if err := c.orphans(); err != nil {
+			return false, err
+		}
+	}
 	if c.m != nil && whole {
 		if err := c.m.save(ctx, v); err != nil {
 			s.alarm("the mirror cannot be written, and lacks what came since: "+reason(err), "mirror")
@@ -243,6 +250,35 @@ func (c *scrub) spooled(value []byte) {
 			c.m.copy(ref, c.v.s.spool, c.m.spool)
 		}
 	}
+}
+
+// orphanAge is how long an object may be in the spool before its record is stored.
+const orphanAge = 24 * time.Hour
+
+// orphans moves objects that nothing refers to, which a crash left, to the folder
+// orphans. Nobody was told that they are stored.
+func (c *scrub) orphans() error {
+	s := c.v.s
+	paths, err := s.spool.Orphans(func(path string) bool { return c.seen[path] }, time.Now().Add(-orphanAge))
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	dir := filepath.Join(s.o.Dir, "orphans")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("storage: %s", reason(err))
+	}
+	for _, path := range paths {
+		if err := os.Rename(filepath.Join(s.o.Dir, "spool", filepath.FromSlash(path)), filepath.Join(dir, filepath.Base(path))); err != nil {
+			return fmt.Errorf("storage: spool/%s: %s", path, reason(err))
+		}
+		if c.m != nil {
+			if err := c.m.spool.Remove(spool.Ref{Path: path}); err != nil {
+				s.alarm("the mirror cannot be written, and lacks what came since: "+reason(err), "mirror")
+			}
+		}
+	}
+	s.o.Log.Warn("storage: objects that no record refers to were moved to the folder orphans", "count", len(paths))
+	return nil
 }
 
 func (c *scrub) putBack(ref spool.Ref) {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"nhip/storage/spool"
 )
@@ -937,5 +938,60 @@ func TestKeysPutAsNewAreLikeOthers(t *testing.T) {
 	commit(t, s, func(b *Batch) { b.PutNew("fate/a/1", []byte("it was there")) })
 	if found, err := s.Scrub(t.Context()); err != nil || len(found) == 0 {
 		t.Errorf("a key put as new over another one is not noticed: %v", err)
+	}
+}
+
+func TestScrubMovesOrphansOfTheSpoolAside(t *testing.T) {
+	var refs []spool.Ref
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir, SpoolRefs: func(value []byte) []spool.Ref {
+		if string(value) == "object" {
+			return refs[:1]
+		}
+		return nil
+	}})
+	for i := range 3 { // known, an orphan, one that has just come
+		w, err := s.Spool().Create()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write([]byte{byte(i)})
+		ref, err := w.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refs = append(refs, ref); i < 2 {
+			old := time.Now().Add(-25 * time.Hour)
+			if err := os.Chtimes(filepath.Join(dir, "spool", ref.Path), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	commit(t, s, func(b *Batch) { b.Append("c", []byte("object")) })
+	if found, err := s.Scrub(t.Context()); err != nil || len(found) > 0 {
+		t.Fatal(found, err)
+	}
+	for i, want := range []bool{true, false, true} {
+		if err := s.Spool().Verify(refs[i]); (err == nil) != want {
+			t.Errorf("object %d: %v", i, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "orphans", filepath.Base(refs[1].Path))); err != nil {
+		t.Error(err)
+	}
+
+	// Where an entry is damaged nobody knows what it referred to.
+	old := time.Now().Add(-25 * time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, "spool", refs[2].Path), old, old); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, s, seqKey(spaceJournal, "c", 1), flipLast)
+	if _, err := s.Scrub(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 2} {
+		if err := s.Spool().Verify(refs[i]); err != nil {
+			t.Errorf("object %d: %v", i, err)
+		}
 	}
 }
