@@ -42,10 +42,13 @@ func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
 	return m, nil
 }
 
-// decode lets the standard library do what it does.
+// decode lets the standard library do what it does, but sequential frames that are
+// large for their data: it makes room for all of a frame at once, our decoder by
+// what is there.
 func (d *decoder) decode() (*raster.Image, error) {
 	f := d.frame
-	if f.Precision == 8 && (len(f.Components) == 1 || len(f.Components) == 3) {
+	large := f.Columns*f.Rows*len(f.Components) > 8*len(d.Data)+1<<20
+	if f.Precision == 8 && (len(f.Components) == 1 || len(f.Components) == 3) && (!large || f.Marker == progressive) {
 		m, unsupported, err := d.standard()
 		if !unsupported || f.Marker == progressive {
 			return m, err

@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"maps"
 	"testing"
 
 	"nhip/dicom/pixel/internal/t81"
@@ -267,6 +268,24 @@ func TestHugeFrameMakesNoMemory(t *testing.T) {
 		}
 		rastertest.Allocates(t, 8*len(good)+1<<20, func() {
 			if _, err := Decode(good, raster.Limits{MaxPixels: 1 << 40, MaxBytes: 1 << 40}); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		})
+	}
+}
+
+// Of a stream that is cut, memory is made by what came.
+func TestMemoryIsMadeByWhatCame(t *testing.T) {
+	m := smooth(1024, 1024, 1, 12)
+	streams := map[string][]byte{
+		"12 bits":         (&testEncoder{h: []int{1}, v: []int{1}, step: 1, marker: extended}).encode(rastertest.Phantom(512, 512, 1, 12)),
+		"12 bits, smooth": (&testEncoder{h: []int{1}, v: []int{1}, step: 1, marker: extended}).encode(m),
+	}
+	maps.Copy(streams, standardStreams(t, 1024, 1024, 90))
+	for name, b := range streams {
+		b = b[:len(b)/10]
+		rastertest.Allocates(t, 8*len(b)+1<<20, func() {
+			if _, err := Decode(b, raster.Limits{}); err == nil {
 				t.Errorf("%s: no error", name)
 			}
 		})

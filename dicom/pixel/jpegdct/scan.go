@@ -16,7 +16,7 @@ func (s *scanDecoder) decode() error {
 	mcu := 0
 	for row := range s.rows {
 		for _, p := range s.planes {
-			p.grow(s.alone)
+			p.grow(s.alone, 2*len(s.Data))
 		}
 		for column := range s.columns {
 			if s.interval > 0 && mcu > 0 && mcu%s.interval == 0 {
@@ -39,11 +39,14 @@ func (s *scanDecoder) decode() error {
 	return nil
 }
 
-// grow adds the blocks of a row of MCUs.
-func (p *plane) grow(alone bool) {
+// grow adds the blocks of a row of MCUs. hint is how many samples to begin with.
+func (p *plane) grow(alone bool, hint int) {
 	rows := p.v
 	if alone {
 		rows = 1
+	}
+	if p.samples == nil {
+		p.samples = make([]uint16, 0, min(p.rows*p.blocks*64, hint))
 	}
 	p.samples = append(p.samples, make([]uint16, rows*p.blocks*64)...)
 }

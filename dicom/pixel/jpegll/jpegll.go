@@ -6,8 +6,6 @@
 package jpegll
 
 import (
-	"encoding/binary"
-
 	"nhip/dicom/pixel/internal/t81"
 	"nhip/dicom/pixel/raster"
 )
@@ -167,34 +165,4 @@ func (d *decoder) scan(p []byte) error {
 		s.components = append(s.components, newComponent(c.Index, d.image.Columns, d.huffman[0][c.Td]))
 	}
 	return s.decode()
-}
-
-// put writes a decoded line into the image, which grows by what is there.
-func (d *decoder) put(row int, components []*component, shift int) {
-	m := d.image
-	size := m.Columns * m.Samples * m.BitsAllocated / 8
-	if end := (row + 1) * size; end > len(m.Pix) {
-		if end > cap(m.Pix) {
-			room := min(m.Rows*size, max(end, 2*cap(m.Pix), 4*len(d.Data)))
-			m.Pix = append(make([]byte, 0, room), m.Pix...)
-		}
-		m.Pix = m.Pix[:end]
-	}
-	out := m.Pix[row*size : (row+1)*size]
-	for _, c := range components {
-		switch {
-		case m.BitsAllocated == 16 && m.Samples == 1:
-			for x, v := range c.line {
-				binary.LittleEndian.PutUint16(out[2*x:], v<<shift)
-			}
-		case m.BitsAllocated == 16:
-			for x, v := range c.line {
-				binary.LittleEndian.PutUint16(out[2*(x*m.Samples+c.index):], v<<shift)
-			}
-		default:
-			for x, v := range c.line {
-				out[x*m.Samples+c.index] = byte(v << shift)
-			}
-		}
-	}
 }

@@ -213,6 +213,25 @@ func TestEveryBitChanged(t *testing.T) {
 	}
 }
 
+// Of a stream that is cut, memory is made by what came.
+func TestMemoryIsMadeByWhatCame(t *testing.T) {
+	for _, m := range []*raster.Image{rastertest.Phantom(1024, 1024, 1, 16), rastertest.Phantom(600, 800, 3, 8)} {
+		for i := range m.Pix {
+			m.Pix[i] = m.Pix[i]>>3 + byte(i*i>>4)&31 // no flat background
+		}
+		b, err := Encode(m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = b[:len(b)/20]
+		rastertest.Allocates(t, 8*len(b)+1<<20, func() {
+			if _, err := Decode(b, raster.Limits{}); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, o := range []Options{{}, {Selection: 7}, {Restart: 2, Selection: 4}, {Separate: true}, {PointTransform: 1}} {
 		for _, m := range []*raster.Image{rastertest.Phantom(9, 7, 1, 16), rastertest.Phantom(9, 7, 3, 8)} {

@@ -3,6 +3,7 @@ package jpegll
 import (
 	"encoding/binary"
 
+	"nhip/dicom/pixel/internal/lines"
 	"nhip/dicom/pixel/internal/t81"
 )
 
@@ -78,8 +79,8 @@ func (s *scanDecoder) decode() error {
 				return s.Errorf("a sample of more than %d bits", m.Precision-s.shift)
 			}
 		}
-		s.put(row, s.components, s.shift)
 		for _, c := range s.components {
+			lines.Put(m, row, c.index, c.line, s.shift, 4*len(s.Data))
 			c.line, c.above = c.above, c.line
 		}
 		first = false

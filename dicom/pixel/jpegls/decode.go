@@ -2,8 +2,9 @@ package jpegls
 
 import (
 	"encoding/binary"
-	"fmt"
 
+	"nhip/dicom/pixel/internal/lines"
+	"nhip/dicom/pixel/internal/t81"
 	"nhip/dicom/pixel/raster"
 )
 
@@ -14,7 +15,7 @@ import (
 // or has data left after it, is an error. Errors are *raster.FormatError,
 // *raster.UnsupportedError and *raster.LimitError.
 func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
-	d := decoder{data: b, limits: l}
+	d := decoder{Stream: t81.Stream{Codec: codec, Data: b}, limits: l}
 	if err := d.decode(); err != nil {
 		return nil, err
 	}
@@ -23,8 +24,7 @@ func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
 
 // A decoder goes through the marker segments of one picture.
 type decoder struct {
-	data   []byte
-	at     int
+	t81.Stream
 	limits raster.Limits
 
 	image    *raster.Image // nil before SOF
@@ -37,16 +37,15 @@ type decoder struct {
 
 // decode reads the segments in the order of T.87 section C.1.
 func (d *decoder) decode() error {
-	if len(d.data) < 2 || d.data[0] != 0xFF || d.data[1] != markerSOI {
-		return formatError("no SOI marker at the start: this is no JPEG stream")
+	if err := d.Start(); err != nil {
+		return err
 	}
-	d.at = 2
 	for {
-		marker, segment, err := d.segment()
+		marker, segment, err := d.Next()
 		if err != nil {
 			return err
 		}
-		if marker == markerSOS {
+		if marker == t81.SOS {
 			err = d.scan(segment)
 		} else {
 			err = d.header(marker, segment)
@@ -72,38 +71,6 @@ func (d *decoder) complete() bool {
 	return true
 }
 
-// segment returns the next marker and the parameters behind its length.
-func (d *decoder) segment() (byte, []byte, error) {
-	for d.at+1 < len(d.data) && d.data[d.at] == 0xFF && d.data[d.at+1] == 0xFF {
-		d.at++ // fill bytes, T.81 section B.1.1.2
-	}
-	rest := d.data[d.at:]
-	if len(rest) < 2 {
-		return 0, nil, truncated("before its last scan")
-	}
-	if rest[0] != 0xFF {
-		return 0, nil, formatError(fmt.Sprintf("byte %02X where a marker should be", rest[0]))
-	}
-	if rest[1] == markerEOI {
-		return 0, nil, formatError("EOI marker before every component was decoded")
-	}
-	if rest[1] <= 0x01 || rest[1] >= markerRST0 && rest[1] <= markerSOI {
-		return 0, nil, formatError(fmt.Sprintf("marker FF%02X out of place", rest[1]))
-	}
-	if len(rest) < 4 {
-		return 0, nil, truncated("in a marker segment")
-	}
-	length := int(binary.BigEndian.Uint16(rest[2:]))
-	if length < 2 {
-		return 0, nil, formatError(fmt.Sprintf("marker segment FF%02X of length %d", rest[1], length))
-	}
-	if length+2 > len(rest) {
-		return 0, nil, truncated("in a marker segment")
-	}
-	d.at += 2 + length
-	return rest[1], rest[4 : 2+length], nil
-}
-
 // header takes every segment but the scan header.
 func (d *decoder) header(marker byte, s []byte) error {
 	switch {
@@ -111,21 +78,21 @@ func (d *decoder) header(marker byte, s []byte) error {
 		return d.frame(s)
 	case marker == markerLSE:
 		return d.lse(s)
-	case marker == markerDRI:
+	case marker == t81.DRI:
 		return d.restartInterval(s)
-	case marker == markerDNL:
-		return unsupported("a number of lines that is defined after the scan (DNL)")
+	case marker == t81.EOI:
+		return d.Errorf("EOI marker before every component was decoded")
+	case marker == t81.DNL:
+		return d.Unsupported("a number of lines that is defined after the scan (DNL)")
 	case marker == markerAPP8 && len(s) >= 5 && string(s[:4]) == "mrfx" && s[4] != 0:
-		return unsupported("the HP colour transform (not in T.87)")
-	case marker == markerAPP0 && len(s) >= 5 && string(s[:5]) == "JFIF\x00":
-		d.colour = raster.ColourYCbCr
-	case marker == markerAPPE && len(s) >= 12 && string(s[:5]) == "Adobe":
-		d.colour = [3]raster.Colour{raster.ColourRGB, raster.ColourYCbCr, raster.ColourYCCK}[min(s[11], 2)]
-	case marker >= 0xC0 && marker <= 0xCF:
-		return unsupported(fmt.Sprintf("marker FF%02X: this is JPEG, not JPEG-LS", marker))
-	case marker >= markerAPP0 && marker <= markerAPP0+15 || marker == markerCOM:
+		return d.Unsupported("the HP colour transform (not in T.87)")
+	case marker >= t81.SOF0 && marker <= t81.SOF15:
+		return d.Unsupported("marker FF%02X: this is JPEG, not JPEG-LS", marker)
+	case marker >= t81.APP0 && marker <= t81.APP15:
+		d.colour = t81.Colour(marker, s, 3, d.colour)
+	case marker == t81.COM:
 	default:
-		return unsupported(fmt.Sprintf("marker segment FF%02X", marker))
+		return d.Unsupported("marker segment FF%02X", marker)
 	}
 	return nil
 }
@@ -133,10 +100,10 @@ func (d *decoder) header(marker byte, s []byte) error {
 // frame is SOF55, T.87 section C.2.2.
 func (d *decoder) frame(s []byte) error {
 	if d.image != nil {
-		return formatError("a second frame header")
+		return d.Errorf("a second frame header")
 	}
 	if len(s) < 6 || len(s) != 6+3*int(s[5]) {
-		return formatError("frame header of a wrong length")
+		return d.Errorf("frame header of a wrong length")
 	}
 	m := &raster.Image{
 		Precision: int(s[0]),
@@ -146,13 +113,13 @@ func (d *decoder) frame(s []byte) error {
 	}
 	switch {
 	case m.Precision < 2 || m.Precision > 16:
-		return formatError(fmt.Sprintf("a precision of %d bits", m.Precision))
+		return d.Errorf("a precision of %d bits", m.Precision)
 	case m.Samples < 1:
-		return formatError("no components")
+		return d.Errorf("no components")
 	case m.Samples > 4:
-		return unsupported(fmt.Sprintf("%d components", m.Samples))
+		return d.Unsupported("%d components", m.Samples)
 	case m.Rows == 0 || m.Columns == 0:
-		return unsupported("a size that the frame header does not say (DNL, or over 65535)")
+		return d.Unsupported("a size that the frame header does not say (DNL, or over 65535)")
 	}
 	m.BitsAllocated = 8
 	if m.Precision > 8 {
@@ -160,7 +127,7 @@ func (d *decoder) frame(s []byte) error {
 	}
 	for c := 6; c < len(s); c += 3 {
 		if s[c+1] != 0x11 && m.Samples > 1 {
-			return unsupported("subsampled components")
+			return d.Unsupported("subsampled components")
 		}
 		d.ids = append(d.ids, s[c])
 	}
@@ -175,28 +142,28 @@ func (d *decoder) frame(s []byte) error {
 // lse is a preset parameters segment, T.87 section C.2.4.
 func (d *decoder) lse(s []byte) error {
 	if len(s) < 1 {
-		return formatError("an empty LSE segment")
+		return d.Errorf("an empty LSE segment")
 	}
 	switch s[0] {
 	case 1:
 		if len(s) != 11 {
-			return formatError("preset coding parameters of a wrong length")
+			return d.Errorf("preset coding parameters of a wrong length")
 		}
 		v := func(i int) int { return int(binary.BigEndian.Uint16(s[1+2*i:])) }
 		d.preset = Preset{MaxVal: v(0), T1: v(1), T2: v(2), T3: v(3), Reset: v(4)}
 		return nil
 	case 2, 3:
-		return unsupported("mapping tables")
+		return d.Unsupported("mapping tables")
 	case 4:
-		return unsupported("sizes over 65535")
+		return d.Unsupported("sizes over 65535")
 	}
-	return unsupported(fmt.Sprintf("LSE segment of type %d", s[0]))
+	return d.Unsupported("LSE segment of type %d", s[0])
 }
 
 // restartInterval is DRI, T.87 section C.2.5: two to four bytes, in lines.
 func (d *decoder) restartInterval(s []byte) error {
 	if len(s) < 2 || len(s) > 4 {
-		return formatError("restart interval of a wrong length")
+		return d.Errorf("restart interval of a wrong length")
 	}
 	d.interval = 0
 	for _, b := range s {
@@ -208,10 +175,10 @@ func (d *decoder) restartInterval(s []byte) error {
 // scan reads a scan header, T.87 section C.2.3, and decodes what follows.
 func (d *decoder) scan(s []byte) error {
 	if d.image == nil {
-		return formatError("a scan before the frame header")
+		return d.Errorf("a scan before the frame header")
 	}
 	if len(s) < 1 || s[0] < 1 || len(s) != 4+2*int(s[0]) {
-		return formatError("scan header of a wrong length")
+		return d.Errorf("scan header of a wrong length")
 	}
 	count := int(s[0])
 	var components []int
@@ -221,22 +188,22 @@ func (d *decoder) scan(s []byte) error {
 			return err
 		}
 		if s[2+2*i] != 0 {
-			return unsupported("mapping tables")
+			return d.Unsupported("mapping tables")
 		}
 		components = append(components, c)
 	}
 	near, interleave, transform := int(s[1+2*count]), Interleave(s[2+2*count]), s[3+2*count]
 	switch {
 	case transform != 0:
-		return unsupported("a point transform")
+		return d.Unsupported("a point transform")
 	case interleave > InterleaveSample:
-		return formatError(fmt.Sprintf("interleave mode %d", interleave))
+		return d.Errorf("interleave mode %d", interleave)
 	case interleave == InterleaveNone && count > 1:
-		return formatError(fmt.Sprintf("%d components in a scan that interleaves none", count))
+		return d.Errorf("%d components in a scan that interleaves none", count)
 	}
 	p, err := newParameters(d.image.Precision, near, d.preset)
 	if err != nil {
-		return formatError(err.Error())
+		return d.Errorf("%v", err)
 	}
 	return d.samples(p, components, interleave)
 }
@@ -252,7 +219,7 @@ func (d *decoder) component(id byte) (int, error) {
 			return c, nil
 		}
 	}
-	return 0, formatError(fmt.Sprintf("a scan of component %d, which is not in the frame or was decoded", id))
+	return 0, d.Errorf("a scan of component %d, which is not in the frame or was decoded", id)
 }
 
 // samples decodes the entropy-coded data of a scan.
@@ -261,8 +228,8 @@ func (d *decoder) samples(p parameters, components []int, interleave Interleave)
 	defer models.Put(m)
 	s := scanDecoder{
 		model:     m,
-		bitReader: bitReader{data: d.data, at: d.at},
-		lines:     newLines(d.image.Columns, len(components)),
+		bitReader: bitReader{data: d.Data, at: d.At},
+		linePair:  newLinePair(d.image.Columns, len(components)),
 	}
 	if interleave == InterleaveSample && len(components) == 1 {
 		interleave = InterleaveLine
@@ -279,54 +246,25 @@ func (d *decoder) samples(p parameters, components []int, interleave Interleave)
 		if s.err != nil {
 			return s.err
 		}
-		d.put(row, components, s.lines)
+		for i, c := range components {
+			lines.Put(d.image, row, c, s.current[i][1:], 0, 4*len(d.Data))
+		}
 		s.swap()
 	}
 	// An encoder pads the last byte, and a stuffed one may follow it.
 	if left := s.rest(); left > 2 {
-		return formatError(fmt.Sprintf("%d bytes are left after the last sample", left))
+		return d.Errorf("%d bytes are left after the last sample", left)
 	}
-	d.at = s.at
+	d.At = s.at
 	return nil
 }
 
-// put writes a decoded line into the image, which grows by what is there.
-func (d *decoder) put(row int, components []int, lines *lines) {
-	m := d.image
-	size := m.Columns * m.Samples * m.BitsAllocated / 8
-	if end := (row + 1) * size; end > len(m.Pix) {
-		if end > cap(m.Pix) {
-			room := min(m.Rows*size, max(end, 2*cap(m.Pix), 4*len(d.data)))
-			m.Pix = append(make([]byte, 0, room), m.Pix...)
-		}
-		m.Pix = m.Pix[:end]
-	}
-	out := m.Pix[row*size : (row+1)*size]
-	for i, c := range components {
-		line := lines.current[i][1 : m.Columns+1]
-		switch {
-		case m.BitsAllocated == 16 && m.Samples == 1:
-			for x, v := range line {
-				binary.LittleEndian.PutUint16(out[2*x:], v)
-			}
-		case m.BitsAllocated == 16:
-			for x, v := range line {
-				binary.LittleEndian.PutUint16(out[2*(x*m.Samples+c):], v)
-			}
-		default:
-			for x, v := range line {
-				out[x*m.Samples+c] = byte(v)
-			}
-		}
-	}
-}
-
-// lines are the line that is coded and the one above it, of each component of a
+// A linePair is the line that is coded and the one above it, of each component of a
 // scan, with an edge on either side, T.87 section A.2.1.
-type lines struct{ above, current [][]uint16 }
+type linePair struct{ above, current [][]uint16 }
 
-func newLines(columns, components int) *lines {
-	l := &lines{make([][]uint16, components), make([][]uint16, components)}
+func newLinePair(columns, components int) *linePair {
+	l := &linePair{make([][]uint16, components), make([][]uint16, components)}
 	for c := range components {
 		l.above[c] = make([]uint16, columns+2)
 		l.current[c] = make([]uint16, columns+2)
@@ -335,7 +273,7 @@ func newLines(columns, components int) *lines {
 }
 
 // edges sets the samples outside the image for the current line.
-func (l *lines) edges() {
+func (l *linePair) edges() {
 	for c := range l.current {
 		above := l.above[c]
 		l.current[c][0] = above[1]
@@ -343,10 +281,10 @@ func (l *lines) edges() {
 	}
 }
 
-func (l *lines) swap() { l.above, l.current = l.current, l.above }
+func (l *linePair) swap() { l.above, l.current = l.current, l.above }
 
 // clear makes the lines as they are above the image.
-func (l *lines) clear() {
+func (l *linePair) clear() {
 	for c := range l.above {
 		clear(l.above[c])
 		clear(l.current[c])

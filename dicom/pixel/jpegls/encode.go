@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nhip/dicom/pixel/internal/t81"
 	"nhip/dicom/pixel/raster"
 )
 
@@ -57,19 +58,19 @@ func encode(m *raster.Image, o Options, p parameters) ([]byte, error) {
 	for _, components := range scans {
 		out = appendScanHeader(out, components, o)
 		md.restart()
-		s := scanEncoder{model: md, bitWriter: bitWriter{out: out}, lines: newLines(m.Columns, len(components))}
+		s := scanEncoder{model: md, bitWriter: bitWriter{out: out}, linePair: newLinePair(m.Columns, len(components))}
 		if err := s.scan(m, components, o); err != nil {
 			return nil, err
 		}
 		out = s.out
 	}
-	return append(out, 0xFF, markerEOI), nil
+	return append(out, 0xFF, t81.EOI), nil
 }
 
 // appendHeaders writes SOI, SOF55, LSE and DRI.
 func appendHeaders(b []byte, m *raster.Image, o Options, p parameters) []byte {
 	be := binary.BigEndian
-	b = append(b, 0xFF, markerSOI, 0xFF, markerSOF)
+	b = append(b, 0xFF, t81.SOI, 0xFF, markerSOF)
 	b = be.AppendUint16(b, uint16(8+3*m.Samples))
 	b = append(b, byte(m.Precision))
 	b = be.AppendUint16(b, uint16(m.Rows))
@@ -86,14 +87,14 @@ func appendHeaders(b []byte, m *raster.Image, o Options, p parameters) []byte {
 		}
 	}
 	if o.Restart > 0 {
-		b = append(b, 0xFF, markerDRI, 0, 4)
+		b = append(b, 0xFF, t81.DRI, 0, 4)
 		b = be.AppendUint16(b, uint16(o.Restart))
 	}
 	return b
 }
 
 func appendScanHeader(b []byte, components []int, o Options) []byte {
-	b = append(b, 0xFF, markerSOS, 0, byte(6+2*len(components)), byte(len(components)))
+	b = append(b, 0xFF, t81.SOS, 0, byte(6+2*len(components)), byte(len(components)))
 	for _, c := range components {
 		b = append(b, byte(c+1), 0)
 	}
@@ -104,7 +105,7 @@ func appendScanHeader(b []byte, components []int, o Options) []byte {
 type scanEncoder struct {
 	*model
 	bitWriter
-	*lines
+	*linePair
 	runIndex [4]int // of each component; the first in sample interleave
 }
 
@@ -127,9 +128,9 @@ func (s *scanEncoder) scan(m *raster.Image, components []int, o Options) error {
 
 func (s *scanEncoder) restart(count int) {
 	s.flush()
-	s.out = append(s.out, 0xFF, markerRST0+byte(count))
+	s.out = append(s.out, 0xFF, t81.RST0+byte(count))
 	s.model.restart()
-	s.lines.clear()
+	s.linePair.clear()
 	s.runIndex = [4]int{}
 }
 

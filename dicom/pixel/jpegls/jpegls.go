@@ -27,20 +27,11 @@ const (
 // field has its default.
 type Preset struct{ MaxVal, T1, T2, T3, Reset int }
 
-// Markers, T.81 table B.1 and T.87 table C.1.
+// Markers of T.87 table C.1, and of an application that codes otherwise.
 const (
-	markerRST0 = 0xD0
-	markerSOI  = 0xD8
-	markerEOI  = 0xD9
-	markerSOS  = 0xDA
-	markerDNL  = 0xDC
-	markerDRI  = 0xDD
-	markerAPP0 = 0xE0
-	markerAPP8 = 0xE8
-	markerAPPE = 0xEE
 	markerSOF  = 0xF7 // SOF55
 	markerLSE  = 0xF8
-	markerCOM  = 0xFE
+	markerAPP8 = 0xE8
 )
 
 // runOrder is J of T.87 section A.2.1: the run lengths are powers of two of it.

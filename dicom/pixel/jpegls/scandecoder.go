@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+
+	"nhip/dicom/pixel/internal/t81"
 )
 
 // A scanDecoder decodes the lines of one scan.
 type scanDecoder struct {
 	*model
 	bitReader
-	*lines
+	*linePair
 	runIndex [4]int // of each component; the first in sample interleave
 }
 
@@ -25,12 +27,12 @@ func (s *scanDecoder) restart(count int) error {
 	if s.at+1 >= len(s.data) {
 		return truncated("before a restart marker")
 	}
-	if marker := s.data[s.at+1]; marker != markerRST0+byte(count) {
+	if marker := s.data[s.at+1]; marker != t81.RST0+byte(count) {
 		return formatError(fmt.Sprintf("marker FF%02X where restart marker %d should be", marker, count))
 	}
 	s.at += 2
 	s.model.restart()
-	s.lines.clear()
+	s.linePair.clear()
 	s.runIndex = [4]int{}
 	return nil
 }
