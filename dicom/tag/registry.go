@@ -101,9 +101,12 @@ var registry = [...]Entry{
 	{0x00080014, "UI", "1", "InstanceCreatorUID", "Instance Creator UID", false},
 	{0x00080015, "DT", "1", "InstanceCoercionDateTime", "Instance Coercion DateTime", false},
 	{0x00080016, "UI", "1", "SOPClassUID", "SOP Class UID", false},
+	{0x00080017, "UI", "1", "AcquisitionUID", "Acquisition UID", false},
 	{0x00080018, "UI", "1", "SOPInstanceUID", "SOP Instance UID", false},
+	{0x00080019, "UI", "1", "PyramidUID", "Pyramid UID", false},
 	{0x0008001A, "UI", "1-n", "RelatedGeneralSOPClassUID", "Related General SOP Class UID", false},
 	{0x0008001B, "UI", "1", "OriginalSpecializedSOPClassUID", "Original Specialized SOP Class UID", false},
+	{0x0008001C, "CS", "1", "SyntheticData", "Synthetic Data", false},
 	{0x00080020, "DA", "1", "StudyDate", "Study Date", false},
 	{0x00080021, "DA", "1", "SeriesDate", "Series Date", false},
 	{0x00080022, "DA", "1", "AcquisitionDate", "Acquisition Date", false},
@@ -195,6 +198,48 @@ var registry = [...]Entry{
 	{0x0008030E, "UT", "1", "PrivateDataElementDescription", "Private Data Element Description", false},
 	{0x0008030F, "UT", "1", "PrivateDataElementEncoding", "Private Data Element Encoding", false},
 	{0x00080310, "SQ", "1", "PrivateDataElementDefinitionSequence", "Private Data Element Definition Sequence", false},
+	{0x00080400, "SQ", "1", "ScopeOfInventorySequence", "Scope of Inventory Sequence", false},
+	{0x00080401, "LT", "1", "InventoryPurpose", "Inventory Purpose", false},
+	{0x00080402, "LT", "1", "InventoryInstanceDescription", "Inventory Instance Description", false},
+	{0x00080403, "CS", "1", "InventoryLevel", "Inventory Level", false},
+	{0x00080404, "DT", "1", "ItemInventoryDateTime", "Item Inventory Date Time", false},
+	{0x00080405, "CS", "1", "RemovedFromOperationalUse", "Removed From Operational Use", false},
+	{0x00080406, "SQ", "1", "ReasonForRemovalCodeSequence", "Reason for Removal Code Sequence", false},
+	{0x00080407, "UR", "1", "StoredInstanceBaseURI", "Stored Instance Base URI", false},
+	{0x00080408, "UR", "1", "FolderAccessURI", "Folder Access URI", false},
+	{0x00080409, "UR", "1", "FileAccessURI", "File Access URI", false},
+	{0x0008040A, "CS", "1", "ContainerFileType", "Container File Type", false},
+	{0x0008040B, "UR", "1", "FilenameInContainer", "Filename in Container", false},
+	{0x0008040C, "UV", "1", "FileOffsetInContainer", "File Offset in Container", false},
+	{0x0008040D, "UV", "1", "FileLengthInContainer", "File Length in Container", false},
+	{0x0008040E, "UI", "1", "StoredInstanceTransferSyntaxUID", "Stored Instance Transfer Syntax UID", false},
+	{0x0008040F, "CS", "1-n", "ExtendedMatchingMechanisms", "Extended Matching Mechanisms", false},
+	{0x00080410, "SQ", "1", "RangeMatchingSequence", "Range Matching Sequence", false},
+	{0x00080411, "SQ", "1", "ListOfUIDMatchingSequence", "List of UID Matching Sequence", false},
+	{0x00080412, "SQ", "1", "EmptyValueMatchingSequence", "Empty Value Matching Sequence", false},
+	{0x00080413, "SQ", "1", "GeneralMatchingSequence", "General Matching Sequence", false},
+	{0x00080414, "US", "1", "RequestedStatusInterval", "Requested Status Interval", false},
+	{0x00080415, "CS", "1", "RetainInstances", "Retain Instances", false},
+	{0x00080416, "DT", "1", "ExpirationDateTime", "Expiration Date Time", false},
+	{0x00080417, "CS", "1", "TransactionStatus", "Transaction Status", false},
+	{0x00080418, "LT", "1", "TransactionStatusComment", "Transaction Status Comment", false},
+	{0x00080419, "SQ", "1", "FileSetAccessSequence", "File Set Access Sequence", false},
+	{0x0008041A, "SQ", "1", "FileAccessSequence", "File Access Sequence", false},
+	{0x0008041B, "OB", "1", "RecordKey", "Record Key", false},
+	{0x0008041C, "OB", "1", "PriorRecordKey", "Prior Record Key", false},
+	{0x0008041D, "SQ", "1", "MetadataSequence", "Metadata Sequence", false},
+	{0x0008041E, "SQ", "1", "UpdatedMetadataSequence", "Updated Metadata Sequence", false},
+	{0x0008041F, "DT", "1", "StudyUpdateDateTime", "Study Update Date Time", false},
+	{0x00080420, "SQ", "1", "InventoryAccessEndPointsSequence", "Inventory Access End Points Sequence", false},
+	{0x00080421, "SQ", "1", "StudyAccessEndPointsSequence", "Study Access End Points Sequence", false},
+	{0x00080422, "SQ", "1", "IncorporatedInventoryInstanceSequence", "Incorporated Inventory Instance Sequence", false},
+	{0x00080423, "SQ", "1", "InventoriedStudiesSequence", "Inventoried Studies Sequence", false},
+	{0x00080424, "SQ", "1", "InventoriedSeriesSequence", "Inventoried Series Sequence", false},
+	{0x00080425, "SQ", "1", "InventoriedInstancesSequence", "Inventoried Instances Sequence", false},
+	{0x00080426, "CS", "1", "InventoryCompletionStatus", "Inventory Completion Status", false},
+	{0x00080427, "UL", "1", "NumberOfStudyRecordsInInstance", "Number of Study Records in Instance", false},
+	{0x00080428, "UV", "1", "TotalNumberOfStudyRecords", "Total Number of Study Records", false},
+	{0x00080429, "UV", "1", "MaximumNumberOfRecords", "Maximum Number of Records", false},
 	{0x00081000, "AE", "1", "NetworkID", "Network ID", true},
 	{0x00081010, "SH", "1", "StationName", "Station Name", false},
 	{0x00081030, "LO", "1", "StudyDescription", "Study Description", false},
@@ -213,10 +258,12 @@ var registry = [...]Entry{
 	{0x00081072, "SQ", "1", "OperatorIdentificationSequence", "Operator Identification Sequence", false},
 	{0x00081080, "LO", "1-n", "AdmittingDiagnosesDescription", "Admitting Diagnoses Description", false},
 	{0x00081084, "SQ", "1", "AdmittingDiagnosesCodeSequence", "Admitting Diagnoses Code Sequence", false},
+	{0x00081088, "LO", "1", "PyramidDescription", "Pyramid Description", false},
 	{0x00081090, "LO", "1", "ManufacturerModelName", "Manufacturer's Model Name", false},
 	{0x00081100, "SQ", "1", "ReferencedResultsSequence", "Referenced Results Sequence", true},
 	{0x00081110, "SQ", "1", "ReferencedStudySequence", "Referenced Study Sequence", false},
 	{0x00081111, "SQ", "1", "ReferencedPerformedProcedureStepSequence", "Referenced Performed Procedure Step Sequence", false},
+	{0x00081112, "SQ", "1", "ReferencedInstancesBySOPClassSequence", "Referenced Instances by SOP Class Sequence", false},
 	{0x00081115, "SQ", "1", "ReferencedSeriesSequence", "Referenced Series Sequence", false},
 	{0x00081120, "SQ", "1", "ReferencedPatientSequence", "Referenced Patient Sequence", false},
 	{0x00081125, "SQ", "1", "ReferencedVisitSequence", "Referenced Visit Sequence", false},
@@ -244,6 +291,7 @@ var registry = [...]Entry{
 	{0x00081198, "SQ", "1", "FailedSOPSequence", "Failed SOP Sequence", false},
 	{0x00081199, "SQ", "1", "ReferencedSOPSequence", "Referenced SOP Sequence", false},
 	{0x0008119A, "SQ", "1", "OtherFailuresSequence", "Other Failures Sequence", false},
+	{0x0008119B, "SQ", "1", "FailedStudySequence", "Failed Study Sequence", false},
 	{0x00081200, "SQ", "1", "StudiesContainingOtherReferencedInstancesSequence", "Studies Containing Other Referenced Instances Sequence", false},
 	{0x00081250, "SQ", "1", "RelatedSeriesSequence", "Related Series Sequence", false},
 	{0x00082110, "CS", "1", "LossyImageCompressionRetired", "Lossy Image Compression (Retired)", true},
@@ -364,6 +412,7 @@ var registry = [...]Entry{
 	{0x00102154, "SH", "1-n", "PatientTelephoneNumbers", "Patient's Telephone Numbers", false},
 	{0x00102155, "LT", "1", "PatientTelecomInformation", "Patient's Telecom Information", false},
 	{0x00102160, "SH", "1", "EthnicGroup", "Ethnic Group", false},
+	{0x00102161, "SQ", "1", "EthnicGroupCodeSequence", "Ethnic Group Code Sequence", false},
 	{0x00102180, "SH", "1", "Occupation", "Occupation", false},
 	{0x001021A0, "CS", "1", "SmokingStatus", "Smoking Status", false},
 	{0x001021B0, "LT", "1", "AdditionalPatientHistory", "Additional Patient History", false},
@@ -387,20 +436,28 @@ var registry = [...]Entry{
 	{0x00120010, "LO", "1", "ClinicalTrialSponsorName", "Clinical Trial Sponsor Name", false},
 	{0x00120020, "LO", "1", "ClinicalTrialProtocolID", "Clinical Trial Protocol ID", false},
 	{0x00120021, "LO", "1", "ClinicalTrialProtocolName", "Clinical Trial Protocol Name", false},
+	{0x00120022, "LO", "1", "IssuerOfClinicalTrialProtocolID", "Issuer of Clinical Trial Protocol ID", false},
+	{0x00120023, "SQ", "1", "OtherClinicalTrialProtocolIDsSequence", "Other Clinical Trial Protocol IDs Sequence", false},
 	{0x00120030, "LO", "1", "ClinicalTrialSiteID", "Clinical Trial Site ID", false},
 	{0x00120031, "LO", "1", "ClinicalTrialSiteName", "Clinical Trial Site Name", false},
+	{0x00120032, "LO", "1", "IssuerOfClinicalTrialSiteID", "Issuer of Clinical Trial Site ID", false},
 	{0x00120040, "LO", "1", "ClinicalTrialSubjectID", "Clinical Trial Subject ID", false},
+	{0x00120041, "LO", "1", "IssuerOfClinicalTrialSubjectID", "Issuer of Clinical Trial Subject ID", false},
 	{0x00120042, "LO", "1", "ClinicalTrialSubjectReadingID", "Clinical Trial Subject Reading ID", false},
+	{0x00120043, "LO", "1", "IssuerOfClinicalTrialSubjectReadingID", "Issuer of Clinical Trial Subject Reading ID", false},
 	{0x00120050, "LO", "1", "ClinicalTrialTimePointID", "Clinical Trial Time Point ID", false},
 	{0x00120051, "ST", "1", "ClinicalTrialTimePointDescription", "Clinical Trial Time Point Description", false},
 	{0x00120052, "FD", "1", "LongitudinalTemporalOffsetFromEvent", "Longitudinal Temporal Offset from Event", false},
 	{0x00120053, "CS", "1", "LongitudinalTemporalEventType", "Longitudinal Temporal Event Type", false},
+	{0x00120054, "SQ", "1", "ClinicalTrialTimePointTypeCodeSequence", "Clinical Trial Time Point Type Code Sequence", false},
+	{0x00120055, "LO", "1", "IssuerOfClinicalTrialTimePointID", "Issuer of Clinical Trial Time Point ID", false},
 	{0x00120060, "LO", "1", "ClinicalTrialCoordinatingCenterName", "Clinical Trial Coordinating Center Name", false},
 	{0x00120062, "CS", "1", "PatientIdentityRemoved", "Patient Identity Removed", false},
 	{0x00120063, "LO", "1-n", "DeidentificationMethod", "De-identification Method", false},
 	{0x00120064, "SQ", "1", "DeidentificationMethodCodeSequence", "De-identification Method Code Sequence", false},
 	{0x00120071, "LO", "1", "ClinicalTrialSeriesID", "Clinical Trial Series ID", false},
 	{0x00120072, "LO", "1", "ClinicalTrialSeriesDescription", "Clinical Trial Series Description", false},
+	{0x00120073, "LO", "1", "IssuerOfClinicalTrialSeriesID", "Issuer of Clinical Trial Series ID", false},
 	{0x00120081, "LO", "1", "ClinicalTrialProtocolEthicsCommitteeName", "Clinical Trial Protocol Ethics Committee Name", false},
 	{0x00120082, "LO", "1", "ClinicalTrialProtocolEthicsCommitteeApprovalNumber", "Clinical Trial Protocol Ethics Committee Approval Number", false},
 	{0x00120083, "SQ", "1", "ConsentForClinicalTrialUseSequence", "Consent for Clinical Trial Use Sequence", false},
@@ -432,6 +489,14 @@ var registry = [...]Entry{
 	{0x00140106, "SQ", "1", "MultipleComponentApprovalSequence", "Multiple Component Approval Sequence", false},
 	{0x00140107, "CS", "1-n", "OtherApprovalStatus", "Other Approval Status", false},
 	{0x00140108, "CS", "1-n", "OtherSecondaryApprovalStatus", "Other Secondary Approval Status", false},
+	{0x00140200, "SQ", "1", "DataElementLabelSequence", "Data Element Label Sequence", false},
+	{0x00140201, "SQ", "1", "DataElementLabelItemSequence", "Data Element Label Item Sequence", false},
+	{0x00140202, "AT", "1", "DataElement", "Data Element", false},
+	{0x00140203, "LO", "1", "DataElementName", "Data Element Name", false},
+	{0x00140204, "LO", "1", "DataElementDescription", "Data Element Description", false},
+	{0x00140205, "CS", "1", "DataElementConditionality", "Data Element Conditionality", false},
+	{0x00140206, "IS", "1", "DataElementMinimumCharacters", "Data Element Minimum Characters", false},
+	{0x00140207, "IS", "1", "DataElementMaximumCharacters", "Data Element Maximum Characters", false},
 	{0x00141010, "ST", "1", "ActualEnvironmentalConditions", "Actual Environmental Conditions", false},
 	{0x00141020, "DA", "1", "ExpiryDate", "Expiry Date", false},
 	{0x00141040, "ST", "1", "EnvironmentalConditions", "Environmental Conditions", false},
@@ -906,6 +971,8 @@ var registry = [...]Entry{
 	{0x00181201, "TM", "1-n", "TimeOfLastCalibration", "Time of Last Calibration", false},
 	{0x00181202, "DT", "1", "DateTimeOfLastCalibration", "DateTime of Last Calibration", false},
 	{0x00181203, "DT", "1", "CalibrationDateTime", "Calibration DateTime", false},
+	{0x00181204, "DA", "1", "DateOfManufacture", "Date of Manufacture", false},
+	{0x00181205, "DA", "1", "DateOfInstallation", "Date of Installation", false},
 	{0x00181210, "SH", "1-n", "ConvolutionKernel", "Convolution Kernel", false},
 	{0x00181240, "IS", "1-n", "UpperLowerPixelValues", "Upper/Lower Pixel Values", true},
 	{0x00181242, "IS", "1", "ActualFrameDuration", "Actual Frame Duration", false},
@@ -1524,6 +1591,27 @@ var registry = [...]Entry{
 	{0x0018980E, "SQ", "1", "TransducerBeamSteeringCodeSequence", "Transducer Beam Steering Code Sequence", false},
 	{0x0018980F, "SQ", "1", "TransducerApplicationCodeSequence", "Transducer Application Code Sequence", false},
 	{0x00189810, "US or SS", "1", "ZeroVelocityPixelValue", "Zero Velocity Pixel Value", false},
+	{0x00189821, "SQ", "1", "PhotoacousticExcitationCharacteristicsSequence", "Photoacoustic Excitation Characteristics Sequence", false},
+	{0x00189822, "FD", "1", "ExcitationSpectralWidth", "Excitation Spectral Width", false},
+	{0x00189823, "FD", "1", "ExcitationEnergy", "Excitation Energy", false},
+	{0x00189824, "FD", "1", "ExcitationPulseDuration", "Excitation Pulse Duration", false},
+	{0x00189825, "SQ", "1", "ExcitationWavelengthSequence", "Excitation Wavelength Sequence", false},
+	{0x00189826, "FD", "1", "ExcitationWavelength", "Excitation Wavelength", false},
+	{0x00189828, "CS", "1", "IlluminationTranslationFlag", "Illumination Translation Flag", false},
+	{0x00189829, "CS", "1", "AcousticCouplingMediumFlag", "Acoustic Coupling Medium Flag", false},
+	{0x0018982A, "SQ", "1", "AcousticCouplingMediumCodeSequence", "Acoustic Coupling Medium Code Sequence", false},
+	{0x0018982B, "FD", "1", "AcousticCouplingMediumTemperature", "Acoustic Coupling Medium Temperature", false},
+	{0x0018982C, "SQ", "1", "TransducerResponseSequence", "Transducer Response Sequence", false},
+	{0x0018982D, "FD", "1", "CenterFrequency", "Center Frequency", false},
+	{0x0018982E, "FD", "1", "FractionalBandwidth", "Fractional Bandwidth", false},
+	{0x0018982F, "FD", "1", "LowerCutoffFrequency", "Lower Cutoff Frequency", false},
+	{0x00189830, "FD", "1", "UpperCutoffFrequency", "Upper Cutoff Frequency", false},
+	{0x00189831, "SQ", "1", "TransducerTechnologySequence", "Transducer Technology Sequence", false},
+	{0x00189832, "SQ", "1", "SoundSpeedCorrectionMechanismCodeSequence", "Sound Speed Correction Mechanism Code Sequence", false},
+	{0x00189833, "FD", "1", "ObjectSoundSpeed", "Object Sound Speed", false},
+	{0x00189834, "FD", "1", "AcousticCouplingMediumSoundSpeed", "Acoustic Coupling Medium Sound Speed", false},
+	{0x00189835, "SQ", "1", "PhotoacousticImageFrameTypeSequence", "Photoacoustic Image Frame Type Sequence", false},
+	{0x00189836, "SQ", "1", "ImageDataTypeCodeSequence", "Image Data Type Code Sequence", false},
 	{0x00189900, "LO", "1", "ReferenceLocationLabel", "Reference Location Label", false},
 	{0x00189901, "UT", "1", "ReferenceLocationDescription", "Reference Location Description", false},
 	{0x00189902, "SQ", "1", "ReferenceBasisCodeSequence", "Reference Basis Code Sequence", false},
@@ -1602,6 +1690,7 @@ var registry = [...]Entry{
 	{0x00200022, "IS", "1", "OverlayNumber", "Overlay Number", true},
 	{0x00200024, "IS", "1", "CurveNumber", "Curve Number", true},
 	{0x00200026, "IS", "1", "LUTNumber", "LUT Number", true},
+	{0x00200027, "LO", "1", "PyramidLabel", "Pyramid Label", false},
 	{0x00200030, "DS", "3", "ImagePosition", "Image Position", true},
 	{0x00200032, "DS", "3", "ImagePositionPatient", "Image Position (Patient)", false},
 	{0x00200035, "DS", "6", "ImageOrientation", "Image Orientation", true},
@@ -1721,6 +1810,7 @@ var registry = [...]Entry{
 	{0x0022000C, "FL", "1", "HorizontalFieldOfView", "Horizontal Field of View", false},
 	{0x0022000D, "CS", "1", "PupilDilated", "Pupil Dilated", false},
 	{0x0022000E, "FL", "1", "DegreeOfDilation", "Degree of Dilation", false},
+	{0x0022000F, "FD", "1", "VertexDistance", "Vertex Distance", false},
 	{0x00220010, "FL", "1", "StereoBaselineAngle", "Stereo Baseline Angle", false},
 	{0x00220011, "FL", "1", "StereoBaselineDisplacement", "Stereo Baseline Displacement", false},
 	{0x00220012, "FL", "1", "StereoHorizontalPixelOffset", "Stereo Horizontal Pixel Offset", false},
@@ -2122,6 +2212,7 @@ var registry = [...]Entry{
 	{0x00282112, "DS", "1-n", "LossyImageCompressionRatio", "Lossy Image Compression Ratio", false},
 	{0x00282114, "CS", "1-n", "LossyImageCompressionMethod", "Lossy Image Compression Method", false},
 	{0x00283000, "SQ", "1", "ModalityLUTSequence", "Modality LUT Sequence", false},
+	{0x00283001, "SQ", "1", "VariableModalityLUTSequence", "Variable Modality LUT Sequence", false},
 	{0x00283002, "US or SS", "3", "LUTDescriptor", "LUT Descriptor", false},
 	{0x00283003, "LO", "1", "LUTExplanation", "LUT Explanation", false},
 	{0x00283004, "LO", "1", "ModalityLUTType", "Modality LUT Type", false},
@@ -2337,6 +2428,24 @@ var registry = [...]Entry{
 	{0x003A0314, "DT", "1", "ImpedanceMeasurementDateTime", "Impedance Measurement DateTime", false},
 	{0x003A0315, "DS", "1", "ImpedanceMeasurementFrequency", "Impedance Measurement Frequency", false},
 	{0x003A0316, "CS", "1", "ImpedanceMeasurementCurrentType", "Impedance Measurement Current Type", false},
+	{0x003A0317, "CS", "1", "WaveformAmplifierType", "Waveform Amplifier Type", false},
+	{0x003A0318, "SQ", "1", "FilterLowFrequencyCharacteristicsSequence", "Filter Low Frequency Characteristics Sequence", false},
+	{0x003A0319, "SQ", "1", "FilterHighFrequencyCharacteristicsSequence", "Filter High Frequency Characteristics Sequence", false},
+	{0x003A0320, "SQ", "1", "SummarizedFilterLookupTable", "Summarized Filter Lookup Table", false},
+	{0x003A0321, "SQ", "1", "NotchFilterCharacteristicsSequence", "Notch Filter Characteristics Sequence", false},
+	{0x003A0322, "CS", "1", "WaveformFilterType", "Waveform Filter Type", false},
+	{0x003A0323, "SQ", "1", "AnalogFilterCharacteristicsSequence", "Analog Filter Characteristics Sequence", false},
+	{0x003A0324, "DS", "1", "AnalogFilterRollOff", "Analog Filter Roll Off", false},
+	{0x003A0325, "SQ", "1", "AnalogFilterType", "Analog Filter Type", false},
+	{0x003A0326, "SQ", "1", "DigitalFilterCharacteristicsSequence", "Digital Filter Characteristics Sequence", false},
+	{0x003A0327, "IS", "1", "DigitalFilterOrder", "Digital Filter Order", false},
+	{0x003A0328, "SQ", "1", "DigitalFilterTypeCodeSequence", "Digital Filter Type Code Sequence", false},
+	{0x003A0329, "ST", "1", "WaveformFilterDescription", "Waveform Filter Description", false},
+	{0x003A032A, "SQ", "1", "FilterLookupTableSequence", "Filter Lookup Table Sequence", false},
+	{0x003A032B, "ST", "1", "FilterLookupTableDescription", "Filter Lookup Table Description", false},
+	{0x003A032C, "SQ", "1", "FrequencyEncodingCodeSequence", "Frequency Encoding Code Sequence", false},
+	{0x003A032D, "SQ", "1", "MagnitudeEncodingCodeSequence", "Magnitude Encoding Code Sequence", false},
+	{0x003A032E, "OD", "1", "FilterLookupTableData", "Filter Lookup Table Data", false},
 	{0x00400001, "AE", "1-n", "ScheduledStationAETitle", "Scheduled Station AE Title", false},
 	{0x00400002, "DA", "1", "ScheduledProcedureStepStartDate", "Scheduled Procedure Step Start Date", false},
 	{0x00400003, "TM", "1", "ScheduledProcedureStepStartTime", "Scheduled Procedure Step Start Time", false},
@@ -2807,6 +2916,10 @@ var registry = [...]Entry{
 	{0x00480111, "DS", "1", "CondenserLensPower", "Condenser Lens Power", false},
 	{0x00480112, "DS", "1", "ObjectiveLensPower", "Objective Lens Power", false},
 	{0x00480113, "DS", "1", "ObjectiveLensNumericalAperture", "Objective Lens Numerical Aperture", false},
+	{0x00480114, "CS", "1", "ConfocalMode", "Confocal Mode", false},
+	{0x00480115, "CS", "1", "TissueLocation", "Tissue Location", false},
+	{0x00480116, "SQ", "1", "ConfocalMicroscopyImageFrameTypeSequence", "Confocal Microscopy Image Frame Type Sequence", false},
+	{0x00480117, "FD", "1", "ImageAcquisitionDepth", "Image Acquisition Depth", false},
 	{0x00480120, "SQ", "1", "PaletteColorLookupTableSequence", "Palette Color Lookup Table Sequence", false},
 	{0x00480200, "SQ", "1", "ReferencedImageNavigationSequence", "Referenced Image Navigation Sequence", true},
 	{0x00480201, "US", "2", "TopLeftHandCornerOfLocalizerArea", "Top Left Hand Corner of Localizer Area", true},
@@ -3235,6 +3348,7 @@ var registry = [...]Entry{
 	{0x00700311, "SQ", "1", "FiducialIdentifierCodeSequence", "Fiducial Identifier Code Sequence", false},
 	{0x00700312, "FD", "1", "ContourUncertaintyRadius", "Contour Uncertainty Radius", false},
 	{0x00700314, "SQ", "1", "UsedFiducialsSequence", "Used Fiducials Sequence", false},
+	{0x00700315, "SQ", "1", "UsedRTStructureSetROISequence", "Used RT Structure Set ROI Sequence", false},
 	{0x00700318, "SQ", "1", "GraphicCoordinatesDataSequence", "Graphic Coordinates Data Sequence", false},
 	{0x0070031A, "UI", "1", "FiducialUID", "Fiducial UID", false},
 	{0x0070031B, "UI", "1", "ReferencedFiducialUID", "Referenced Fiducial UID", false},
@@ -3781,6 +3895,60 @@ var registry = [...]Entry{
 	{0x30020050, "SQ", "1", "PrimaryFluenceModeSequence", "Primary Fluence Mode Sequence", false},
 	{0x30020051, "CS", "1", "FluenceMode", "Fluence Mode", false},
 	{0x30020052, "SH", "1", "FluenceModeID", "Fluence Mode ID", false},
+	{0x30020100, "IS", "1", "SelectedFrameNumber", "Selected Frame Number", false},
+	{0x30020101, "SQ", "1", "SelectedFrameFunctionalGroupsSequence", "Selected Frame Functional Groups Sequence", false},
+	{0x30020102, "SQ", "1", "RTImageFrameGeneralContentSequence", "RT Image Frame General Content Sequence", false},
+	{0x30020103, "SQ", "1", "RTImageFrameContextSequence", "RT Image Frame Context Sequence", false},
+	{0x30020104, "SQ", "1", "RTImageScopeSequence", "RT Image Scope Sequence", false},
+	{0x30020105, "CS", "1", "BeamModifierCoordinatesPresenceFlag", "Beam Modifier Coordinates Presence Flag", false},
+	{0x30020106, "FD", "1", "StartCumulativeMeterset", "Start Cumulative Meterset", false},
+	{0x30020107, "FD", "1", "StopCumulativeMeterset", "Stop Cumulative Meterset", false},
+	{0x30020108, "SQ", "1", "RTAcquisitionPatientPositionSequence", "RT Acquisition Patient Position Sequence", false},
+	{0x30020109, "SQ", "1", "RTImageFrameImagingDevicePositionSequence", "RT Image Frame Imaging Device Position Sequence", false},
+	{0x3002010A, "SQ", "1", "RTImageFramekVRadiationAcquisitionSequence", "RT Image Frame kV Radiation Acquisition Sequence", false},
+	{0x3002010B, "SQ", "1", "RTImageFrameMVRadiationAcquisitionSequence", "RT Image Frame MV Radiation Acquisition Sequence", false},
+	{0x3002010C, "SQ", "1", "RTImageFrameRadiationAcquisitionSequence", "RT Image Frame Radiation Acquisition Sequence", false},
+	{0x3002010D, "SQ", "1", "ImagingSourcePositionSequence", "Imaging Source Position Sequence", false},
+	{0x3002010E, "SQ", "1", "ImageReceptorPositionSequence", "Image Receptor Position Sequence", false},
+	{0x3002010F, "FD", "16", "DevicePositionToEquipmentMappingMatrix", "Device Position to Equipment Mapping Matrix", false},
+	{0x30020110, "SQ", "1", "DevicePositionParameterSequence", "Device Position Parameter Sequence", false},
+	{0x30020111, "CS", "1", "ImagingSourceLocationSpecificationType", "Imaging Source Location Specification Type", false},
+	{0x30020112, "SQ", "1", "ImagingDeviceLocationMatrixSequence", "Imaging Device Location Matrix Sequence", false},
+	{0x30020113, "SQ", "1", "ImagingDeviceLocationParameterSequence", "Imaging Device Location Parameter Sequence", false},
+	{0x30020114, "SQ", "1", "ImagingApertureSequence", "Imaging Aperture Sequence", false},
+	{0x30020115, "CS", "1", "ImagingApertureSpecificationType", "Imaging Aperture Specification Type", false},
+	{0x30020116, "US", "1", "NumberOfAcquisitionDevices", "Number of Acquisition Devices", false},
+	{0x30020117, "SQ", "1", "AcquisitionDeviceSequence", "Acquisition Device Sequence", false},
+	{0x30020118, "SQ", "1", "AcquisitionTaskSequence", "Acquisition Task Sequence", false},
+	{0x30020119, "SQ", "1", "AcquisitionTaskWorkitemCodeSequence", "Acquisition Task Workitem Code Sequence", false},
+	{0x3002011A, "SQ", "1", "AcquisitionSubtaskSequence", "Acquisition Subtask Sequence", false},
+	{0x3002011B, "SQ", "1", "SubtaskWorkitemCodeSequence", "Subtask Workitem Code Sequence", false},
+	{0x3002011C, "US", "1", "AcquisitionTaskIndex", "Acquisition Task Index", false},
+	{0x3002011D, "US", "1", "AcquisitionSubtaskIndex", "Acquisition Subtask Index", false},
+	{0x3002011E, "SQ", "1", "ReferencedBaselineParametersRTRadiationInstanceSequence", "Referenced Baseline Parameters RT Radiation Instance Sequence", false},
+	{0x3002011F, "SQ", "1", "PositionAcquisitionTemplateIdentificationSequence", "Position Acquisition Template Identification Sequence", false},
+	{0x30020120, "ST", "1", "PositionAcquisitionTemplateID", "Position Acquisition Template ID", false},
+	{0x30020121, "LO", "1", "PositionAcquisitionTemplateName", "Position Acquisition Template Name", false},
+	{0x30020122, "SQ", "1", "PositionAcquisitionTemplateCodeSequence", "Position Acquisition Template Code Sequence", false},
+	{0x30020123, "LT", "1", "PositionAcquisitionTemplateDescription", "Position Acquisition Template Description", false},
+	{0x30020124, "SQ", "1", "AcquisitionTaskApplicabilitySequence", "Acquisition Task Applicability Sequence", false},
+	{0x30020125, "SQ", "1", "ProjectionImagingAcquisitionParameterSequence", "Projection Imaging Acquisition Parameter Sequence", false},
+	{0x30020126, "SQ", "1", "CTImagingAcquisitionParameterSequence", "CT Imaging Acquisition Parameter Sequence", false},
+	{0x30020127, "SQ", "1", "KVImagingGenerationParametersSequence", "KV Imaging Generation Parameters Sequence", false},
+	{0x30020128, "SQ", "1", "MVImagingGenerationParametersSequence", "MV Imaging Generation Parameters Sequence", false},
+	{0x30020129, "CS", "1", "AcquisitionSignalType", "Acquisition Signal Type", false},
+	{0x3002012A, "CS", "1", "AcquisitionMethod", "Acquisition Method", false},
+	{0x3002012B, "SQ", "1", "ScanStartPositionSequence", "Scan Start Position Sequence", false},
+	{0x3002012C, "SQ", "1", "ScanStopPositionSequence", "Scan Stop Position Sequence", false},
+	{0x3002012D, "FD", "1", "ImagingSourceToBeamModifierDefinitionPlaneDistance", "Imaging Source to Beam Modifier Definition Plane Distance", false},
+	{0x3002012E, "CS", "1", "ScanArcType", "Scan Arc Type", false},
+	{0x3002012F, "CS", "1", "DetectorPositioningType", "Detector Positioning Type", false},
+	{0x30020130, "SQ", "1", "AdditionalRTAccessoryDeviceSequence", "Additional RT Accessory Device Sequence", false},
+	{0x30020131, "SQ", "1", "DeviceSpecificAcquisitionParameterSequence", "Device Specific Acquisition Parameter Sequence", false},
+	{0x30020132, "SQ", "1", "ReferencedPositionReferenceInstanceSequence", "Referenced Position Reference Instance Sequence", false},
+	{0x30020133, "SQ", "1", "EnergyDerivationCodeSequence", "Energy Derivation Code Sequence", false},
+	{0x30020134, "FD", "1", "MaximumCumulativeMetersetExposure", "Maximum Cumulative Meterset Exposure", false},
+	{0x30020135, "SQ", "1", "AcquisitionInitiationSequence", "Acquisition Initiation Sequence", false},
 	{0x30040001, "CS", "1", "DVHType", "DVH Type", false},
 	{0x30040002, "CS", "1", "DoseUnits", "Dose Units", false},
 	{0x30040004, "CS", "1", "DoseType", "Dose Type", false},
@@ -3822,6 +3990,8 @@ var registry = [...]Entry{
 	{0x30060028, "ST", "1", "ROIDescription", "ROI Description", false},
 	{0x3006002A, "IS", "3", "ROIDisplayColor", "ROI Display Color", false},
 	{0x3006002C, "DS", "1", "ROIVolume", "ROI Volume", false},
+	{0x3006002D, "DT", "1", "ROIDateTime", "ROI Date Time", false},
+	{0x3006002E, "DT", "1", "ROIObservationDateTime", "ROI Observation Date Time", false},
 	{0x30060030, "SQ", "1", "RTRelatedROISequence", "RT Related ROI Sequence", false},
 	{0x30060033, "CS", "1", "RTROIRelationship", "RT ROI Relationship", false},
 	{0x30060036, "CS", "1", "ROIGenerationAlgorithm", "ROI Generation Algorithm", false},
@@ -3836,6 +4006,11 @@ var registry = [...]Entry{
 	{0x30060048, "IS", "1", "ContourNumber", "Contour Number", false},
 	{0x30060049, "IS", "1-n", "AttachedContours", "Attached Contours", true},
 	{0x3006004A, "SQ", "1", "SourcePixelPlanesCharacteristicsSequence", "Source Pixel Planes Characteristics Sequence", false},
+	{0x3006004B, "SQ", "1", "SourceSeriesSequence", "Source Series Sequence", false},
+	{0x3006004C, "SQ", "1", "SourceSeriesInformationSequence", "Source Series Information Sequence", false},
+	{0x3006004D, "SQ", "1", "ROICreatorSequence", "ROI Creator Sequence", false},
+	{0x3006004E, "SQ", "1", "ROIInterpreterSequence", "ROI Interpreter Sequence", false},
+	{0x3006004F, "SQ", "1", "ROIObservationContextCodeSequence", "ROI Observation Context Code Sequence", false},
 	{0x30060050, "DS", "3-3n", "ContourData", "Contour Data", false},
 	{0x30060080, "SQ", "1", "RTROIObservationsSequence", "RT ROI Observations Sequence", false},
 	{0x30060082, "IS", "1", "ObservationNumber", "Observation Number", false},
@@ -3914,6 +4089,10 @@ var registry = [...]Entry{
 	{0x30080090, "SQ", "1", "ReferencedCalculatedDoseReferenceSequence", "Referenced Calculated Dose Reference Sequence", false},
 	{0x30080092, "IS", "1", "ReferencedCalculatedDoseReferenceNumber", "Referenced Calculated Dose Reference Number", false},
 	{0x300800A0, "SQ", "1", "BeamLimitingDeviceLeafPairsSequence", "Beam Limiting Device Leaf Pairs Sequence", false},
+	{0x300800A1, "SQ", "1", "EnhancedRTBeamLimitingDeviceSequence", "Enhanced RT Beam Limiting Device Sequence", false},
+	{0x300800A2, "SQ", "1", "EnhancedRTBeamLimitingOpeningSequence", "Enhanced RT Beam Limiting Opening Sequence", false},
+	{0x300800A3, "CS", "1", "EnhancedRTBeamLimitingDeviceDefinitionFlag", "Enhanced RT Beam Limiting Device Definition Flag", false},
+	{0x300800A4, "FD", "2-2n", "ParallelRTBeamDelimiterOpeningExtents", "Parallel RT Beam Delimiter Opening Extents", false},
 	{0x300800B0, "SQ", "1", "RecordedWedgeSequence", "Recorded Wedge Sequence", false},
 	{0x300800C0, "SQ", "1", "RecordedCompensatorSequence", "Recorded Compensator Sequence", false},
 	{0x300800D0, "SQ", "1", "RecordedBlockSequence", "Recorded Block Sequence", false},
@@ -4002,6 +4181,7 @@ var registry = [...]Entry{
 	{0x300A0051, "DS", "1", "TableTopVerticalPositionTolerance", "Table Top Vertical Position Tolerance", false},
 	{0x300A0052, "DS", "1", "TableTopLongitudinalPositionTolerance", "Table Top Longitudinal Position Tolerance", false},
 	{0x300A0053, "DS", "1", "TableTopLateralPositionTolerance", "Table Top Lateral Position Tolerance", false},
+	{0x300A0054, "UI", "1", "TableTopPositionAlignmentUID", "Table Top Position Alignment UID", false},
 	{0x300A0055, "CS", "1", "RTPlanRelationship", "RT Plan Relationship", false},
 	{0x300A0070, "SQ", "1", "FractionGroupSequence", "Fraction Group Sequence", false},
 	{0x300A0071, "IS", "1", "FractionGroupNumber", "Fraction Group Number", false},
@@ -4498,6 +4678,7 @@ var registry = [...]Entry{
 	{0x300A0688, "FD", "1", "RTBeamModifierDefinitionDistance", "RT Beam Modifier Definition Distance", false},
 	{0x300A0689, "SQ", "1", "BeamAreaLimitSequence", "Beam Area Limit Sequence", false},
 	{0x300A068A, "SQ", "1", "ReferencedRTPrescriptionSequence", "Referenced RT Prescription Sequence", false},
+	{0x300A068B, "CS", "1", "DoseValueInterpretation", "Dose Value Interpretation", false},
 	{0x300A0700, "UI", "1", "TreatmentSessionUID", "Treatment Session UID", false},
 	{0x300A0701, "CS", "1", "RTRadiationUsage", "RT Radiation Usage", false},
 	{0x300A0702, "SQ", "1", "ReferencedRTRadiationSetSequence", "Referenced RT Radiation Set Sequence", false},
@@ -4567,6 +4748,9 @@ var registry = [...]Entry{
 	{0x300A079C, "SQ", "1", "PatientSupportDisplacementSequence", "Patient Support Displacement Sequence", false},
 	{0x300A079D, "SQ", "1", "DisplacementReferenceLocationCodeSequence", "Displacement Reference Location Code Sequence", false},
 	{0x300A079E, "CS", "1", "RTRadiationSetDeliveryUsage", "RT Radiation Set Delivery Usage", false},
+	{0x300A079F, "SQ", "1", "PatientTreatmentPreparationSequence", "Patient Treatment Preparation Sequence", false},
+	{0x300A07A0, "SQ", "1", "PatientToEquipmentRelationshipSequence", "Patient to Equipment Relationship Sequence", false},
+	{0x300A07A1, "SQ", "1", "ImagingEquipmentToTreatmentDeliveryDeviceRelationshipSequence", "Imaging Equipment to Treatment Delivery Device Relationship Sequence", false},
 	{0x300C0002, "SQ", "1", "ReferencedRTPlanSequence", "Referenced RT Plan Sequence", false},
 	{0x300C0004, "SQ", "1", "ReferencedBeamSequence", "Referenced Beam Sequence", false},
 	{0x300C0006, "IS", "1", "ReferencedBeamNumber", "Referenced Beam Number", false},
@@ -4616,6 +4800,7 @@ var registry = [...]Entry{
 	{0x300C0126, "CS", "1", "BeamHoldTransition", "Beam Hold Transition", false},
 	{0x300C0127, "DT", "1", "BeamHoldTransitionDateTime", "Beam Hold Transition DateTime", false},
 	{0x300C0128, "SQ", "1", "BeamHoldOriginatingDeviceSequence", "Beam Hold Originating Device Sequence", false},
+	{0x300C0129, "CS", "1", "BeamHoldTransitionTriggerSource", "Beam Hold Transition Trigger Source", false},
 	{0x300E0002, "CS", "1", "ApprovalStatus", "Approval Status", false},
 	{0x300E0004, "DA", "1", "ReviewDate", "Review Date", false},
 	{0x300E0005, "TM", "1", "ReviewTime", "Review Time", false},
@@ -4767,6 +4952,7 @@ var registry = [...]Entry{
 	{0x30100098, "SQ", "1", "TomotherapeuticControlPointSequence", "Tomotherapeutic Control Point Sequence", false},
 	{0x30100099, "FD", "1-n", "TomotherapeuticLeafOpenDurations", "Tomotherapeutic Leaf Open Durations", false},
 	{0x3010009A, "FD", "1-n", "TomotherapeuticLeafInitialClosedDurations", "Tomotherapeutic Leaf Initial Closed Durations", false},
+	{0x301000A0, "SQ", "1", "ConceptualVolumeIdentificationSequence", "Conceptual Volume Identification Sequence", false},
 	{0x40000010, "LT", "1", "Arbitrary", "Arbitrary", true},
 	{0x40004000, "LT", "1", "TextComments", "Text Comments", true},
 	{0x40080040, "SH", "1", "ResultsID", "Results ID", true},
@@ -4897,6 +5083,7 @@ var registry = [...]Entry{
 	{0x56000020, "OF", "1", "SpectroscopyData", "Spectroscopy Data", false},
 	{0x7FE00001, "OV", "1", "ExtendedOffsetTable", "Extended Offset Table", false},
 	{0x7FE00002, "OV", "1", "ExtendedOffsetTableLengths", "Extended Offset Table Lengths", false},
+	{0x7FE00003, "UV", "1", "EncapsulatedPixelDataValueTotalLength", "Encapsulated Pixel Data Value Total Length", false},
 	{0x7FE00008, "OF", "1", "FloatPixelData", "Float Pixel Data", false},
 	{0x7FE00009, "OD", "1", "DoubleFloatPixelData", "Double Float Pixel Data", false},
 	{0x7FE00010, "OB or OW", "1", "PixelData", "Pixel Data", false},
@@ -5106,9 +5293,12 @@ const (
 	InstanceCreatorUID                                              Tag = 0x00080014
 	InstanceCoercionDateTime                                        Tag = 0x00080015
 	SOPClassUID                                                     Tag = 0x00080016
+	AcquisitionUID                                                  Tag = 0x00080017
 	SOPInstanceUID                                                  Tag = 0x00080018
+	PyramidUID                                                      Tag = 0x00080019
 	RelatedGeneralSOPClassUID                                       Tag = 0x0008001A
 	OriginalSpecializedSOPClassUID                                  Tag = 0x0008001B
+	SyntheticData                                                   Tag = 0x0008001C
 	StudyDate                                                       Tag = 0x00080020
 	SeriesDate                                                      Tag = 0x00080021
 	AcquisitionDate                                                 Tag = 0x00080022
@@ -5199,6 +5389,48 @@ const (
 	PrivateDataElementDescription                                   Tag = 0x0008030E
 	PrivateDataElementEncoding                                      Tag = 0x0008030F
 	PrivateDataElementDefinitionSequence                            Tag = 0x00080310
+	ScopeOfInventorySequence                                        Tag = 0x00080400
+	InventoryPurpose                                                Tag = 0x00080401
+	InventoryInstanceDescription                                    Tag = 0x00080402
+	InventoryLevel                                                  Tag = 0x00080403
+	ItemInventoryDateTime                                           Tag = 0x00080404
+	RemovedFromOperationalUse                                       Tag = 0x00080405
+	ReasonForRemovalCodeSequence                                    Tag = 0x00080406
+	StoredInstanceBaseURI                                           Tag = 0x00080407
+	FolderAccessURI                                                 Tag = 0x00080408
+	FileAccessURI                                                   Tag = 0x00080409
+	ContainerFileType                                               Tag = 0x0008040A
+	FilenameInContainer                                             Tag = 0x0008040B
+	FileOffsetInContainer                                           Tag = 0x0008040C
+	FileLengthInContainer                                           Tag = 0x0008040D
+	StoredInstanceTransferSyntaxUID                                 Tag = 0x0008040E
+	ExtendedMatchingMechanisms                                      Tag = 0x0008040F
+	RangeMatchingSequence                                           Tag = 0x00080410
+	ListOfUIDMatchingSequence                                       Tag = 0x00080411
+	EmptyValueMatchingSequence                                      Tag = 0x00080412
+	GeneralMatchingSequence                                         Tag = 0x00080413
+	RequestedStatusInterval                                         Tag = 0x00080414
+	RetainInstances                                                 Tag = 0x00080415
+	ExpirationDateTime                                              Tag = 0x00080416
+	TransactionStatus                                               Tag = 0x00080417
+	TransactionStatusComment                                        Tag = 0x00080418
+	FileSetAccessSequence                                           Tag = 0x00080419
+	FileAccessSequence                                              Tag = 0x0008041A
+	RecordKey                                                       Tag = 0x0008041B
+	PriorRecordKey                                                  Tag = 0x0008041C
+	MetadataSequence                                                Tag = 0x0008041D
+	UpdatedMetadataSequence                                         Tag = 0x0008041E
+	StudyUpdateDateTime                                             Tag = 0x0008041F
+	InventoryAccessEndPointsSequence                                Tag = 0x00080420
+	StudyAccessEndPointsSequence                                    Tag = 0x00080421
+	IncorporatedInventoryInstanceSequence                           Tag = 0x00080422
+	InventoriedStudiesSequence                                      Tag = 0x00080423
+	InventoriedSeriesSequence                                       Tag = 0x00080424
+	InventoriedInstancesSequence                                    Tag = 0x00080425
+	InventoryCompletionStatus                                       Tag = 0x00080426
+	NumberOfStudyRecordsInInstance                                  Tag = 0x00080427
+	TotalNumberOfStudyRecords                                       Tag = 0x00080428
+	MaximumNumberOfRecords                                          Tag = 0x00080429
 	NetworkID                                                       Tag = 0x00081000
 	StationName                                                     Tag = 0x00081010
 	StudyDescription                                                Tag = 0x00081030
@@ -5217,10 +5449,12 @@ const (
 	OperatorIdentificationSequence                                  Tag = 0x00081072
 	AdmittingDiagnosesDescription                                   Tag = 0x00081080
 	AdmittingDiagnosesCodeSequence                                  Tag = 0x00081084
+	PyramidDescription                                              Tag = 0x00081088
 	ManufacturerModelName                                           Tag = 0x00081090
 	ReferencedResultsSequence                                       Tag = 0x00081100
 	ReferencedStudySequence                                         Tag = 0x00081110
 	ReferencedPerformedProcedureStepSequence                        Tag = 0x00081111
+	ReferencedInstancesBySOPClassSequence                           Tag = 0x00081112
 	ReferencedSeriesSequence                                        Tag = 0x00081115
 	ReferencedPatientSequence                                       Tag = 0x00081120
 	ReferencedVisitSequence                                         Tag = 0x00081125
@@ -5248,6 +5482,7 @@ const (
 	FailedSOPSequence                                               Tag = 0x00081198
 	ReferencedSOPSequence                                           Tag = 0x00081199
 	OtherFailuresSequence                                           Tag = 0x0008119A
+	FailedStudySequence                                             Tag = 0x0008119B
 	StudiesContainingOtherReferencedInstancesSequence               Tag = 0x00081200
 	RelatedSeriesSequence                                           Tag = 0x00081250
 	LossyImageCompressionRetired                                    Tag = 0x00082110
@@ -5368,6 +5603,7 @@ const (
 	PatientTelephoneNumbers                                         Tag = 0x00102154
 	PatientTelecomInformation                                       Tag = 0x00102155
 	EthnicGroup                                                     Tag = 0x00102160
+	EthnicGroupCodeSequence                                         Tag = 0x00102161
 	Occupation                                                      Tag = 0x00102180
 	SmokingStatus                                                   Tag = 0x001021A0
 	AdditionalPatientHistory                                        Tag = 0x001021B0
@@ -5391,20 +5627,28 @@ const (
 	ClinicalTrialSponsorName                                        Tag = 0x00120010
 	ClinicalTrialProtocolID                                         Tag = 0x00120020
 	ClinicalTrialProtocolName                                       Tag = 0x00120021
+	IssuerOfClinicalTrialProtocolID                                 Tag = 0x00120022
+	OtherClinicalTrialProtocolIDsSequence                           Tag = 0x00120023
 	ClinicalTrialSiteID                                             Tag = 0x00120030
 	ClinicalTrialSiteName                                           Tag = 0x00120031
+	IssuerOfClinicalTrialSiteID                                     Tag = 0x00120032
 	ClinicalTrialSubjectID                                          Tag = 0x00120040
+	IssuerOfClinicalTrialSubjectID                                  Tag = 0x00120041
 	ClinicalTrialSubjectReadingID                                   Tag = 0x00120042
+	IssuerOfClinicalTrialSubjectReadingID                           Tag = 0x00120043
 	ClinicalTrialTimePointID                                        Tag = 0x00120050
 	ClinicalTrialTimePointDescription                               Tag = 0x00120051
 	LongitudinalTemporalOffsetFromEvent                             Tag = 0x00120052
 	LongitudinalTemporalEventType                                   Tag = 0x00120053
+	ClinicalTrialTimePointTypeCodeSequence                          Tag = 0x00120054
+	IssuerOfClinicalTrialTimePointID                                Tag = 0x00120055
 	ClinicalTrialCoordinatingCenterName                             Tag = 0x00120060
 	PatientIdentityRemoved                                          Tag = 0x00120062
 	DeidentificationMethod                                          Tag = 0x00120063
 	DeidentificationMethodCodeSequence                              Tag = 0x00120064
 	ClinicalTrialSeriesID                                           Tag = 0x00120071
 	ClinicalTrialSeriesDescription                                  Tag = 0x00120072
+	IssuerOfClinicalTrialSeriesID                                   Tag = 0x00120073
 	ClinicalTrialProtocolEthicsCommitteeName                        Tag = 0x00120081
 	ClinicalTrialProtocolEthicsCommitteeApprovalNumber              Tag = 0x00120082
 	ConsentForClinicalTrialUseSequence                              Tag = 0x00120083
@@ -5436,6 +5680,14 @@ const (
 	MultipleComponentApprovalSequence                               Tag = 0x00140106
 	OtherApprovalStatus                                             Tag = 0x00140107
 	OtherSecondaryApprovalStatus                                    Tag = 0x00140108
+	DataElementLabelSequence                                        Tag = 0x00140200
+	DataElementLabelItemSequence                                    Tag = 0x00140201
+	DataElement                                                     Tag = 0x00140202
+	DataElementName                                                 Tag = 0x00140203
+	DataElementDescription                                          Tag = 0x00140204
+	DataElementConditionality                                       Tag = 0x00140205
+	DataElementMinimumCharacters                                    Tag = 0x00140206
+	DataElementMaximumCharacters                                    Tag = 0x00140207
 	ActualEnvironmentalConditions                                   Tag = 0x00141010
 	ExpiryDate                                                      Tag = 0x00141020
 	EnvironmentalConditions                                         Tag = 0x00141040
@@ -5909,6 +6161,8 @@ const (
 	TimeOfLastCalibration                                           Tag = 0x00181201
 	DateTimeOfLastCalibration                                       Tag = 0x00181202
 	CalibrationDateTime                                             Tag = 0x00181203
+	DateOfManufacture                                               Tag = 0x00181204
+	DateOfInstallation                                              Tag = 0x00181205
 	ConvolutionKernel                                               Tag = 0x00181210
 	UpperLowerPixelValues                                           Tag = 0x00181240
 	ActualFrameDuration                                             Tag = 0x00181242
@@ -6526,6 +6780,27 @@ const (
 	TransducerBeamSteeringCodeSequence                              Tag = 0x0018980E
 	TransducerApplicationCodeSequence                               Tag = 0x0018980F
 	ZeroVelocityPixelValue                                          Tag = 0x00189810
+	PhotoacousticExcitationCharacteristicsSequence                  Tag = 0x00189821
+	ExcitationSpectralWidth                                         Tag = 0x00189822
+	ExcitationEnergy                                                Tag = 0x00189823
+	ExcitationPulseDuration                                         Tag = 0x00189824
+	ExcitationWavelengthSequence                                    Tag = 0x00189825
+	ExcitationWavelength                                            Tag = 0x00189826
+	IlluminationTranslationFlag                                     Tag = 0x00189828
+	AcousticCouplingMediumFlag                                      Tag = 0x00189829
+	AcousticCouplingMediumCodeSequence                              Tag = 0x0018982A
+	AcousticCouplingMediumTemperature                               Tag = 0x0018982B
+	TransducerResponseSequence                                      Tag = 0x0018982C
+	CenterFrequency                                                 Tag = 0x0018982D
+	FractionalBandwidth                                             Tag = 0x0018982E
+	LowerCutoffFrequency                                            Tag = 0x0018982F
+	UpperCutoffFrequency                                            Tag = 0x00189830
+	TransducerTechnologySequence                                    Tag = 0x00189831
+	SoundSpeedCorrectionMechanismCodeSequence                       Tag = 0x00189832
+	ObjectSoundSpeed                                                Tag = 0x00189833
+	AcousticCouplingMediumSoundSpeed                                Tag = 0x00189834
+	PhotoacousticImageFrameTypeSequence                             Tag = 0x00189835
+	ImageDataTypeCodeSequence                                       Tag = 0x00189836
 	ReferenceLocationLabel                                          Tag = 0x00189900
 	ReferenceLocationDescription                                    Tag = 0x00189901
 	ReferenceBasisCodeSequence                                      Tag = 0x00189902
@@ -6604,6 +6879,7 @@ const (
 	OverlayNumber                                                   Tag = 0x00200022
 	CurveNumber                                                     Tag = 0x00200024
 	LUTNumber                                                       Tag = 0x00200026
+	PyramidLabel                                                    Tag = 0x00200027
 	ImagePosition                                                   Tag = 0x00200030
 	ImagePositionPatient                                            Tag = 0x00200032
 	ImageOrientation                                                Tag = 0x00200035
@@ -6723,6 +6999,7 @@ const (
 	HorizontalFieldOfView                                           Tag = 0x0022000C
 	PupilDilated                                                    Tag = 0x0022000D
 	DegreeOfDilation                                                Tag = 0x0022000E
+	VertexDistance                                                  Tag = 0x0022000F
 	StereoBaselineAngle                                             Tag = 0x00220010
 	StereoBaselineDisplacement                                      Tag = 0x00220011
 	StereoHorizontalPixelOffset                                     Tag = 0x00220012
@@ -7123,6 +7400,7 @@ const (
 	LossyImageCompressionRatio                                      Tag = 0x00282112
 	LossyImageCompressionMethod                                     Tag = 0x00282114
 	ModalityLUTSequence                                             Tag = 0x00283000
+	VariableModalityLUTSequence                                     Tag = 0x00283001
 	LUTDescriptor                                                   Tag = 0x00283002
 	LUTExplanation                                                  Tag = 0x00283003
 	ModalityLUTType                                                 Tag = 0x00283004
@@ -7338,6 +7616,24 @@ const (
 	ImpedanceMeasurementDateTime                                    Tag = 0x003A0314
 	ImpedanceMeasurementFrequency                                   Tag = 0x003A0315
 	ImpedanceMeasurementCurrentType                                 Tag = 0x003A0316
+	WaveformAmplifierType                                           Tag = 0x003A0317
+	FilterLowFrequencyCharacteristicsSequence                       Tag = 0x003A0318
+	FilterHighFrequencyCharacteristicsSequence                      Tag = 0x003A0319
+	SummarizedFilterLookupTable                                     Tag = 0x003A0320
+	NotchFilterCharacteristicsSequence                              Tag = 0x003A0321
+	WaveformFilterType                                              Tag = 0x003A0322
+	AnalogFilterCharacteristicsSequence                             Tag = 0x003A0323
+	AnalogFilterRollOff                                             Tag = 0x003A0324
+	AnalogFilterType                                                Tag = 0x003A0325
+	DigitalFilterCharacteristicsSequence                            Tag = 0x003A0326
+	DigitalFilterOrder                                              Tag = 0x003A0327
+	DigitalFilterTypeCodeSequence                                   Tag = 0x003A0328
+	WaveformFilterDescription                                       Tag = 0x003A0329
+	FilterLookupTableSequence                                       Tag = 0x003A032A
+	FilterLookupTableDescription                                    Tag = 0x003A032B
+	FrequencyEncodingCodeSequence                                   Tag = 0x003A032C
+	MagnitudeEncodingCodeSequence                                   Tag = 0x003A032D
+	FilterLookupTableData                                           Tag = 0x003A032E
 	ScheduledStationAETitle                                         Tag = 0x00400001
 	ScheduledProcedureStepStartDate                                 Tag = 0x00400002
 	ScheduledProcedureStepStartTime                                 Tag = 0x00400003
@@ -7808,6 +8104,10 @@ const (
 	CondenserLensPower                                              Tag = 0x00480111
 	ObjectiveLensPower                                              Tag = 0x00480112
 	ObjectiveLensNumericalAperture                                  Tag = 0x00480113
+	ConfocalMode                                                    Tag = 0x00480114
+	TissueLocation                                                  Tag = 0x00480115
+	ConfocalMicroscopyImageFrameTypeSequence                        Tag = 0x00480116
+	ImageAcquisitionDepth                                           Tag = 0x00480117
 	PaletteColorLookupTableSequence                                 Tag = 0x00480120
 	ReferencedImageNavigationSequence                               Tag = 0x00480200
 	TopLeftHandCornerOfLocalizerArea                                Tag = 0x00480201
@@ -8236,6 +8536,7 @@ const (
 	FiducialIdentifierCodeSequence                                  Tag = 0x00700311
 	ContourUncertaintyRadius                                        Tag = 0x00700312
 	UsedFiducialsSequence                                           Tag = 0x00700314
+	UsedRTStructureSetROISequence                                   Tag = 0x00700315
 	GraphicCoordinatesDataSequence                                  Tag = 0x00700318
 	FiducialUID                                                     Tag = 0x0070031A
 	ReferencedFiducialUID                                           Tag = 0x0070031B
@@ -8781,6 +9082,60 @@ const (
 	PrimaryFluenceModeSequence                                      Tag = 0x30020050
 	FluenceMode                                                     Tag = 0x30020051
 	FluenceModeID                                                   Tag = 0x30020052
+	SelectedFrameNumber                                             Tag = 0x30020100
+	SelectedFrameFunctionalGroupsSequence                           Tag = 0x30020101
+	RTImageFrameGeneralContentSequence                              Tag = 0x30020102
+	RTImageFrameContextSequence                                     Tag = 0x30020103
+	RTImageScopeSequence                                            Tag = 0x30020104
+	BeamModifierCoordinatesPresenceFlag                             Tag = 0x30020105
+	StartCumulativeMeterset                                         Tag = 0x30020106
+	StopCumulativeMeterset                                          Tag = 0x30020107
+	RTAcquisitionPatientPositionSequence                            Tag = 0x30020108
+	RTImageFrameImagingDevicePositionSequence                       Tag = 0x30020109
+	RTImageFramekVRadiationAcquisitionSequence                      Tag = 0x3002010A
+	RTImageFrameMVRadiationAcquisitionSequence                      Tag = 0x3002010B
+	RTImageFrameRadiationAcquisitionSequence                        Tag = 0x3002010C
+	ImagingSourcePositionSequence                                   Tag = 0x3002010D
+	ImageReceptorPositionSequence                                   Tag = 0x3002010E
+	DevicePositionToEquipmentMappingMatrix                          Tag = 0x3002010F
+	DevicePositionParameterSequence                                 Tag = 0x30020110
+	ImagingSourceLocationSpecificationType                          Tag = 0x30020111
+	ImagingDeviceLocationMatrixSequence                             Tag = 0x30020112
+	ImagingDeviceLocationParameterSequence                          Tag = 0x30020113
+	ImagingApertureSequence                                         Tag = 0x30020114
+	ImagingApertureSpecificationType                                Tag = 0x30020115
+	NumberOfAcquisitionDevices                                      Tag = 0x30020116
+	AcquisitionDeviceSequence                                       Tag = 0x30020117
+	AcquisitionTaskSequence                                         Tag = 0x30020118
+	AcquisitionTaskWorkitemCodeSequence                             Tag = 0x30020119
+	AcquisitionSubtaskSequence                                      Tag = 0x3002011A
+	SubtaskWorkitemCodeSequence                                     Tag = 0x3002011B
+	AcquisitionTaskIndex                                            Tag = 0x3002011C
+	AcquisitionSubtaskIndex                                         Tag = 0x3002011D
+	ReferencedBaselineParametersRTRadiationInstanceSequence         Tag = 0x3002011E
+	PositionAcquisitionTemplateIdentificationSequence               Tag = 0x3002011F
+	PositionAcquisitionTemplateID                                   Tag = 0x30020120
+	PositionAcquisitionTemplateName                                 Tag = 0x30020121
+	PositionAcquisitionTemplateCodeSequence                         Tag = 0x30020122
+	PositionAcquisitionTemplateDescription                          Tag = 0x30020123
+	AcquisitionTaskApplicabilitySequence                            Tag = 0x30020124
+	ProjectionImagingAcquisitionParameterSequence                   Tag = 0x30020125
+	CTImagingAcquisitionParameterSequence                           Tag = 0x30020126
+	KVImagingGenerationParametersSequence                           Tag = 0x30020127
+	MVImagingGenerationParametersSequence                           Tag = 0x30020128
+	AcquisitionSignalType                                           Tag = 0x30020129
+	AcquisitionMethod                                               Tag = 0x3002012A
+	ScanStartPositionSequence                                       Tag = 0x3002012B
+	ScanStopPositionSequence                                        Tag = 0x3002012C
+	ImagingSourceToBeamModifierDefinitionPlaneDistance              Tag = 0x3002012D
+	ScanArcType                                                     Tag = 0x3002012E
+	DetectorPositioningType                                         Tag = 0x3002012F
+	AdditionalRTAccessoryDeviceSequence                             Tag = 0x30020130
+	DeviceSpecificAcquisitionParameterSequence                      Tag = 0x30020131
+	ReferencedPositionReferenceInstanceSequence                     Tag = 0x30020132
+	EnergyDerivationCodeSequence                                    Tag = 0x30020133
+	MaximumCumulativeMetersetExposure                               Tag = 0x30020134
+	AcquisitionInitiationSequence                                   Tag = 0x30020135
 	DVHType                                                         Tag = 0x30040001
 	DoseUnits                                                       Tag = 0x30040002
 	DoseType                                                        Tag = 0x30040004
@@ -8822,6 +9177,8 @@ const (
 	ROIDescription                                                  Tag = 0x30060028
 	ROIDisplayColor                                                 Tag = 0x3006002A
 	ROIVolume                                                       Tag = 0x3006002C
+	ROIDateTime                                                     Tag = 0x3006002D
+	ROIObservationDateTime                                          Tag = 0x3006002E
 	RTRelatedROISequence                                            Tag = 0x30060030
 	RTROIRelationship                                               Tag = 0x30060033
 	ROIGenerationAlgorithm                                          Tag = 0x30060036
@@ -8836,6 +9193,11 @@ const (
 	ContourNumber                                                   Tag = 0x30060048
 	AttachedContours                                                Tag = 0x30060049
 	SourcePixelPlanesCharacteristicsSequence                        Tag = 0x3006004A
+	SourceSeriesSequence                                            Tag = 0x3006004B
+	SourceSeriesInformationSequence                                 Tag = 0x3006004C
+	ROICreatorSequence                                              Tag = 0x3006004D
+	ROIInterpreterSequence                                          Tag = 0x3006004E
+	ROIObservationContextCodeSequence                               Tag = 0x3006004F
 	ContourData                                                     Tag = 0x30060050
 	RTROIObservationsSequence                                       Tag = 0x30060080
 	ObservationNumber                                               Tag = 0x30060082
@@ -8914,6 +9276,10 @@ const (
 	ReferencedCalculatedDoseReferenceSequence                       Tag = 0x30080090
 	ReferencedCalculatedDoseReferenceNumber                         Tag = 0x30080092
 	BeamLimitingDeviceLeafPairsSequence                             Tag = 0x300800A0
+	EnhancedRTBeamLimitingDeviceSequence                            Tag = 0x300800A1
+	EnhancedRTBeamLimitingOpeningSequence                           Tag = 0x300800A2
+	EnhancedRTBeamLimitingDeviceDefinitionFlag                      Tag = 0x300800A3
+	ParallelRTBeamDelimiterOpeningExtents                           Tag = 0x300800A4
 	RecordedWedgeSequence                                           Tag = 0x300800B0
 	RecordedCompensatorSequence                                     Tag = 0x300800C0
 	RecordedBlockSequence                                           Tag = 0x300800D0
@@ -9002,6 +9368,7 @@ const (
 	TableTopVerticalPositionTolerance                               Tag = 0x300A0051
 	TableTopLongitudinalPositionTolerance                           Tag = 0x300A0052
 	TableTopLateralPositionTolerance                                Tag = 0x300A0053
+	TableTopPositionAlignmentUID                                    Tag = 0x300A0054
 	RTPlanRelationship                                              Tag = 0x300A0055
 	FractionGroupSequence                                           Tag = 0x300A0070
 	FractionGroupNumber                                             Tag = 0x300A0071
@@ -9498,6 +9865,7 @@ const (
 	RTBeamModifierDefinitionDistance                                Tag = 0x300A0688
 	BeamAreaLimitSequence                                           Tag = 0x300A0689
 	ReferencedRTPrescriptionSequence                                Tag = 0x300A068A
+	DoseValueInterpretation                                         Tag = 0x300A068B
 	TreatmentSessionUID                                             Tag = 0x300A0700
 	RTRadiationUsage                                                Tag = 0x300A0701
 	ReferencedRTRadiationSetSequence                                Tag = 0x300A0702
@@ -9566,6 +9934,9 @@ const (
 	PatientSupportDisplacementSequence                              Tag = 0x300A079C
 	DisplacementReferenceLocationCodeSequence                       Tag = 0x300A079D
 	RTRadiationSetDeliveryUsage                                     Tag = 0x300A079E
+	PatientTreatmentPreparationSequence                             Tag = 0x300A079F
+	PatientToEquipmentRelationshipSequence                          Tag = 0x300A07A0
+	ImagingEquipmentToTreatmentDeliveryDeviceRelationshipSequence   Tag = 0x300A07A1
 	ReferencedRTPlanSequence                                        Tag = 0x300C0002
 	ReferencedBeamSequence                                          Tag = 0x300C0004
 	ReferencedBeamNumber                                            Tag = 0x300C0006
@@ -9615,6 +9986,7 @@ const (
 	BeamHoldTransition                                              Tag = 0x300C0126
 	BeamHoldTransitionDateTime                                      Tag = 0x300C0127
 	BeamHoldOriginatingDeviceSequence                               Tag = 0x300C0128
+	BeamHoldTransitionTriggerSource                                 Tag = 0x300C0129
 	ApprovalStatus                                                  Tag = 0x300E0002
 	ReviewDate                                                      Tag = 0x300E0004
 	ReviewTime                                                      Tag = 0x300E0005
@@ -9766,6 +10138,7 @@ const (
 	TomotherapeuticControlPointSequence                             Tag = 0x30100098
 	TomotherapeuticLeafOpenDurations                                Tag = 0x30100099
 	TomotherapeuticLeafInitialClosedDurations                       Tag = 0x3010009A
+	ConceptualVolumeIdentificationSequence                          Tag = 0x301000A0
 	Arbitrary                                                       Tag = 0x40000010
 	TextComments                                                    Tag = 0x40004000
 	ResultsID                                                       Tag = 0x40080040
@@ -9896,6 +10269,7 @@ const (
 	SpectroscopyData                                                Tag = 0x56000020
 	ExtendedOffsetTable                                             Tag = 0x7FE00001
 	ExtendedOffsetTableLengths                                      Tag = 0x7FE00002
+	EncapsulatedPixelDataValueTotalLength                           Tag = 0x7FE00003
 	FloatPixelData                                                  Tag = 0x7FE00008
 	DoubleFloatPixelData                                            Tag = 0x7FE00009
 	PixelData                                                       Tag = 0x7FE00010

@@ -35,7 +35,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%v: %+v", c.tag, e)
 		}
 	}
-	for _, none := range []Tag{0x00091001, 0x60013000, 0x00080017} {
+	for _, none := range []Tag{0x00091001, 0x60013000, 0x00080002} {
 		if e, ok := Lookup(none); ok {
 			t.Errorf("%08X is %+v", uint32(none), e)
 		}

@@ -2,9 +2,9 @@
 //
 // The registries of PS3.6 are published as documents, not as data, so the rows
 // come from the dictionary files of Debian's python3-pydicom 2.3.1 (edition
-// 2022d of the standard), and additions.tsv holds the UIDs that later editions
-// registered and that matter on a network: transfer syntaxes and storage SOP
-// classes. The written Go is committed, so building needs neither.
+// 2022d of the standard). additions.tsv holds the UIDs that later editions
+// registered and that matter on a network, transfer syntaxes and storage SOP
+// classes, and tags.tsv their data elements. The written Go is committed, so building needs neither.
 //
 //	go run ./dicom/internal/gen -pydicom /usr/lib/python3/dist-packages/pydicom
 package main
@@ -27,6 +27,9 @@ import (
 
 //go:embed additions.tsv
 var additions string
+
+//go:embed tags.tsv
+var laterTags string
 
 func main() {
 	pydicom := flag.String("pydicom", "/usr/lib/python3/dist-packages/pydicom", "folder of _uid_dict.py and _dicom_dict.py")
@@ -56,7 +59,7 @@ func run(pydicom, out string) error {
 	if err := write(filepath.Join(out, "tag", "private.go"), privateFile(readPrivate(string(private)))); err != nil {
 		return err
 	}
-	return write(filepath.Join(out, "tag", "registry.go"), tagFile(readTags(string(tags))))
+	return write(filepath.Join(out, "tag", "registry.go"), tagFile(readTags(string(tags), laterTags)))
 }
 
 type privateRow struct {
@@ -208,7 +211,15 @@ var (
 	repeaterLine = regexp.MustCompile(`(?m)^\s+'([0-9A-Fa-fx]{8})': \('(.*?)', '(.*?)', "(.*?)", '(.*?)', '(.*?)'\)`)
 )
 
-func readTags(py string) (fixed, repeating []tagRow) {
+func readTags(py, tsv string) (fixed, repeating []tagRow) {
+	for line := range strings.Lines(tsv) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if strings.HasPrefix(line, "#") || len(f) != 5 {
+			continue
+		}
+		n, _ := strconv.ParseUint(f[0], 16, 32)
+		fixed = append(fixed, tagRow{uint32(n), 0xFFFFFFFF, f[1], f[2], f[4], f[3], false})
+	}
 	for _, m := range tagLine.FindAllStringSubmatch(py, -1) {
 		n, _ := strconv.ParseUint(m[1], 16, 32)
 		fixed = append(fixed, tagRow{uint32(n), 0xFFFFFFFF, m[2], m[3], m[4], m[6], m[5] != ""})
