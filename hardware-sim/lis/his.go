@@ -70,6 +70,7 @@ type HISOptions struct {
 	// Accept and Application are MSH-15 and MSH-16.
 	Accept, Application string
 	General             bool // the gateway is told to answer with ACK always
+	Release2            bool // MLLP of release 2
 	Now                 func() time.Time
 	Timeout             time.Duration // for an answer; 20 s
 	Dial                func(ctx context.Context) (net.Conn, error)
@@ -316,6 +317,12 @@ func (h *HIS) ask(id, message, wanted string) (Reply, error) {
 	if _, err := h.conn.Write(wire.Block([]byte(message))); err != nil {
 		return reply, err
 	}
+	if h.o.Release2 {
+		block, err := wire.ReadBlock(h.reader)
+		if _, ok := wire.IsCommit(block); err != nil || !ok {
+			return reply, fmt.Errorf("the message was not committed: %w", err)
+		}
+	}
 	if h.o.Accept == "AL" {
 		if err := h.answer(&reply, id, message, "ACK"); err != nil {
 			return reply, err
@@ -336,6 +343,11 @@ func (h *HIS) answer(reply *Reply, id, message, wanted string) error {
 	block, err := wire.ReadBlock(h.reader)
 	if err != nil {
 		return err
+	}
+	if h.o.Release2 {
+		if _, err := h.conn.Write(wire.Committed); err != nil {
+			return err
+		}
 	}
 	sent := wire.First(wire.Split([]byte(message)), "MSH")
 	all := wire.Split(block)

@@ -2,8 +2,10 @@ package lis
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,12 @@ type gateway struct {
 }
 
 func startGateway(t *testing.T, o ack.Options, change func([]byte) []byte) *gateway {
+	t.Helper()
+	return startGatewayOf(t, 1, o, change)
+}
+
+// startGatewayOf is one that speaks MLLP of a release.
+func startGatewayOf(t *testing.T, release int, o ack.Options, change func([]byte) []byte) *gateway {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,7 +59,7 @@ func startGateway(t *testing.T, o ack.Options, change func([]byte) []byte) *gate
 	}
 	go func() {
 		ended <- mllp.Listen(ctx, l, mllp.ListenOptions{Handle: func(ctx context.Context, c net.Conn) {
-			mllp.Serve(ctx, c, mllp.ServeOptions{Handler: handle})
+			mllp.Serve(ctx, c, mllp.ServeOptions{Handler: handle, Release2: release == 2})
 		}})
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -248,4 +256,36 @@ func TestEnhancedModeOfTheLIS(t *testing.T) {
 		stop()
 		<-ended
 	}
+}
+
+// Both sides against the product's library, in release 2 of MLLP.
+func TestRelease2(t *testing.T) {
+	g := startGatewayOf(t, 2, ack.Options{}, same)
+	h := newHIS(t, HISOptions{Address: g.address, Shape: OML, Release2: true})
+	for n := range 5 {
+		reply, err := h.Place(t.Context(), Order{Placer: fmt.Sprint("P", n), Patient: anh})
+		if err != nil || reply.Code != "AA" || len(reply.Faults) > 0 {
+			t.Fatalf("%+v, %v", reply, err)
+		}
+	}
+	one := newHIS(t, HISOptions{Address: startGateway(t, ack.Options{}, same).address, Shape: OML, Release2: true})
+	if _, err := one.Place(t.Context(), Order{Placer: "P1", Patient: anh}); err == nil {
+		t.Error("a gateway of release 1 commits")
+	}
+	l := New(Options{Name: "lis", Log: slog.New(slog.DiscardHandler), Now: time.Now, Zone: time.UTC, Release2: true, Received: func(truth.Delivery) {}})
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- l.Run(ctx, "127.0.0.1:0", func(a net.Addr) { ready <- a.String() }) }()
+	client := mllp.NewClient(mllp.ClientOptions{Address: <-ready, Release2: true})
+	for range 5 {
+		if answer, err := client.Send(t.Context(), []byte(oru)); err != nil || !strings.Contains(string(answer), "MSA|AA|ab12000001\r") {
+			t.Fatalf("%q, %v", answer, err)
+		}
+	}
+	for l.Counters()["committed"] < 5 && ctx.Err() == nil {
+		runtime.Gosched() // until it has read the last of them
+	}
+	client.Close()
+	cancel()
+	<-ended
 }

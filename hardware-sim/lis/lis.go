@@ -51,6 +51,9 @@ type Options struct {
 	// Back is where application acknowledgements go that are messages of their own, on
 	// a connection for each; "" is the connection that the message came on.
 	Back string
+	// Release2 speaks MLLP of release 2: every message is committed before its answer.
+	// The gateway's commits of the answers are counted as "committed".
+	Release2 bool
 }
 
 // A LIS is one simulated laboratory information system.
@@ -136,6 +139,15 @@ func (l *LIS) serve(ctx context.Context, c net.Conn) {
 // take records and answers one message. It reports whether the connection goes
 // on.
 func (l *LIS) take(ctx context.Context, c net.Conn, message []byte) bool {
+	if l.o.Release2 {
+		if is, ok := wire.IsCommit(message); is {
+			l.did(map[bool]string{true: "committed", false: "not committed"}[ok])
+			return true
+		}
+		if _, err := c.Write(wire.Committed); err != nil {
+			return false
+		}
+	}
 	segments := wire.Split(message)
 	msh := wire.First(segments, "MSH")
 	if msh == nil {

@@ -70,3 +70,16 @@ func Block(message []byte) []byte {
 	b = append(b, message...)
 	return append(b, separator, cr)
 }
+
+// Committed is the block with which release 2 of MLLP says that a block is in safe
+// storage, and NotCommitted that it is not.
+var (
+	Committed    = []byte{vt, 0x06, separator, cr}
+	NotCommitted = []byte{vt, 0x15, separator, cr}
+)
+
+// IsCommit reports whether the content of a block is a commit acknowledgement, and
+// whether it is positive.
+func IsCommit(content []byte) (is, ok bool) {
+	return len(content) == 1 && (content[0] == 0x06 || content[0] == 0x15), len(content) == 1 && content[0] == 0x06
+}
