@@ -12,6 +12,7 @@
 package interpret
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -131,6 +132,7 @@ type reader struct {
 	connections map[string]Connection
 	routes      route.Table
 	series      *Series
+	released    bool // the item was released by a person
 }
 
 // read says what becomes of an entry.
@@ -175,6 +177,12 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 	}
 	o.note("problem", len(x.Problems))
 	to, why := r.routes.For(c.Name, route.HL7)
+	practice := ""
+	if e.Kind == intake.KindHL7 {
+		if m, _ := hl7.Parse(body); m != nil {
+			practice = notProduction(m)
+		}
+	}
 	for _, rep := range x.Reports {
 		rep.Device.Connection = c.Name
 		o.find(intake.Specimen, rep.Specimen.ID)
@@ -197,6 +205,9 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		case why != "":
 			o.consume(why, 1)
 			continue
+		case practice != "" && !r.released:
+			o.hold(rep.Specimen.ID, reason.NotProduction, practice)
+			continue
 		}
 		for _, d := range to {
 			r.report(o, rep, d, e, now.In(c.Zone))
@@ -213,7 +224,7 @@ func (r *reader) report(o *outcome, rep record.Report, d route.Destination, e in
 	}
 	o.out = append(o.out, outbound{
 		destination: d.Name,
-		ticket:      delivery.Ticket{ID: id, What: "ORU^R01", Of: rep.Specimen.ID, Stat: rep.Stat()},
+		ticket:      delivery.Ticket{ID: id, What: "ORU^R01", Of: rep.Specimen.ID, Stat: rep.Stat() || slices.ContainsFunc(rep.Results, func(x record.Result) bool { return critical(x.Flag) })},
 		group:       Group("specimen", rep.Specimen.ID),
 		body:        b,
 	})
@@ -246,11 +257,53 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 		o.hold("", reason.NoControlID)
 		return
 	}
+	if p := notProduction(m); p != "" && !r.released {
+		o.hold("", reason.NotProduction, p)
+		return
+	}
 	code, event, _ := m.Type()
-	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S"}
+	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S" || anyCritical(m, body)}
 	for _, d := range to {
 		o.out = append(o.out, outbound{destination: d.Name, ticket: t, group: subject(m)})
 	}
+}
+
+// notProduction is MSH-11 of a message that is not for the care of a patient: T
+// training, D debugging (HL7 table 0103).
+func notProduction(m *hl7.Message) string {
+	switch p := m.Get("MSH-11.1"); p {
+	case "T", "D":
+		return p
+	}
+	return ""
+}
+
+// criticalFlags are the abnormal flags of HL7 table 0078 by which a sender says
+// that a value is critical. They make its message overtake others; nothing else is
+// read into a value.
+var criticalFlags = []string{"HH", "LL", "AA"}
+
+// critical reports whether one of the flags of a value is critical.
+func critical(flags string) bool {
+	if len(flags) < 2 {
+		return false
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(flags, func(r rune) bool { return r == '~' || r == '^' }), func(f string) bool { return slices.Contains(criticalFlags, f) })
+}
+
+// anyCritical reports whether a message has a value with a critical flag.
+func anyCritical(m *hl7.Message, body []byte) bool {
+	if !slices.ContainsFunc(criticalFlags, func(f string) bool { return bytes.Contains(body, []byte(f)) }) {
+		return false
+	}
+	return slices.ContainsFunc(m.Segments("OBX"), func(s hl7.Segment) bool {
+		for i := 1; i <= maxRepeats; i++ {
+			if f := s.Get("8[" + strconv.Itoa(i) + "].1"); f == "" || critical(f) {
+				return f != ""
+			}
+		}
+		return false
+	})
 }
 
 // An identifier is where an HL7 segment has what its message is found by.

@@ -16,6 +16,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/lis"
+	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
 	"nhip/storage"
@@ -412,5 +413,69 @@ func TestAMessageThatWouldBeTooManyIsHeld(t *testing.T) {
 			t.Errorf("%d", len(items))
 		}
 		r.counts("accepted=2 held=1 note/undeclared code=1 queued=1")
+	})
+}
+
+// What says of itself that it is for training or debugging goes to no destination
+// before a person says so.
+func TestTrainingAndDebuggingAreHeldUntilReleased(t *testing.T) {
+	within(t, func(t *testing.T, r *rig) {
+		for i, p := range []string{"T", "D", "P", "T^R", ""} {
+			m := fmt.Sprintf("MSH|^~\\&|HIS||LIS||20260101||ORU^R01|%d|%s|2.5.1\rOBR|1||S%d\rOBX|1|NM|GLU||5\r", i, p, i)
+			if _, err := r.in.HL7(t.Context(), "his", "a", fmt.Sprint(i), []byte(m), nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.interpret()
+		items, _ := r.queued("lis")
+		if len(items) != 2 || items[0].ID != "2" || items[1].ID != "4" {
+			t.Errorf("%+v", items)
+		}
+		held, err := r.s.Items(intake.HeldQueue, 0, 10)
+		if err != nil || len(held) != 3 {
+			t.Fatal(held, err)
+		}
+		h, err := intake.DecodeHeldTicket(held[0].Value)
+		if err != nil || h.Reason.Code != reason.NotProduction || h.Reason.Args[0] != "T" {
+			t.Errorf("%+v %v", h, err)
+		}
+		// Released: as gateway/run does it.
+		b := new(storage.Batch)
+		b.Remove(intake.HeldQueue, held[0].Seq)
+		b.EnqueueRef(intake.Interpret, held[0].Group, intake.Again, held[0].About...)
+		b.Add(intake.CountHeld, -1)
+		b.Add(intake.CountQueued, 1)
+		if _, err := r.s.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		r.interpret()
+		if items, _ := r.queued("lis"); len(items) != 3 || items[2].ID != "0" {
+			t.Errorf("%+v", items)
+		}
+		r.counts("accepted=5 held=2 queued=3")
+	})
+}
+
+// A value that its sender flags as critical overtakes others.
+func TestACriticalFlagMakesAMessageUrgent(t *testing.T) {
+	within(t, func(t *testing.T, r *rig) {
+		flags := []string{"N", "HH", "H", "LL", "H~LL", "A^AA", "HHH", "", "AA^x"}
+		for i, f := range flags {
+			m := fmt.Sprintf("MSH|^~\\&|HIS||LIS||20260101||ORU^R01|%d|P|2.5.1\rOBR|1||S%d\rOBX|1|NM|HH||5||||||F\rOBX|2|NM|K||7.1|mmol/L||%s|||F\r", i, i, f)
+			if _, err := r.in.HL7(t.Context(), "his", "a", fmt.Sprint(i), []byte(m), nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.astm("xn-1", strings.Replace(xn, "||N||F", "||HH||F", 1))
+		r.astm("xn-1", strings.Replace(xn, "6.41", "6.42", 1))
+		r.interpret()
+		items, _ := r.queued("lis")
+		var stat []bool
+		for _, it := range items {
+			stat = append(stat, it.Stat)
+		}
+		if want := []bool{false, true, false, true, true, false, false, false, true, true, false}; !slices.Equal(stat, want) {
+			t.Errorf("%v, want %v", stat, want)
+		}
 	})
 }

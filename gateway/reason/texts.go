@@ -17,6 +17,7 @@ const (
 	OtherBytes        Code = "other-bytes"         // {0} the journal entry of the first
 	TooMuch           Code = "too-much"            // {0} how many messages
 	NotRendered       Code = "not-rendered"        // {0} what is wrong
+	NotProduction     Code = "not-production"      // {0} MSH-11
 	Damaged           Code = "damaged"             // {0} what is wrong
 )
 
@@ -88,6 +89,7 @@ var texts = map[Code][2]string{
 	OtherBytes:        {"other bytes under a SOP Instance UID that came before ({0}); both are kept", "nội dung khác dưới một SOP Instance UID đã nhận trước đó ({0}); cả hai đều được lưu"},
 	TooMuch:           {"it would become {0} messages at once, more than one commit holds", "sẽ thành {0} bản tin cùng lúc, vượt quá một lần ghi"},
 	NotRendered:       {"no message can be made of it: {0}", "không tạo được bản tin để gửi: {0}"},
+	NotProduction:     {"it says of itself that it is for training or debugging (MSH-11 {0}); released, it is sent all the same", "bản tin tự ghi là để tập huấn hoặc gỡ lỗi (MSH-11 {0}); cho qua thì vẫn được gửi"},
 	Damaged:           {"the stored copy cannot be read: {0}", "không đọc được bản lưu trên đĩa: {0}"},
 
 	Answered:        {"the destination answered {0}", "nơi nhận trả lời {0}"},
