@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"nhip/gateway/intake"
 	"nhip/gateway/run"
 	"nhip/storage"
+	"nhip/storage/diskguard"
 )
 
 type backupCommand struct {
@@ -162,13 +164,22 @@ func (c *scrubCommand) Run() (int, error) {
 	return exitGood, nil
 }
 
-// scrubOfStore reads the store where no gateway runs, and changes nothing.
+// scrubOfStore reads the store where no gateway runs, and changes nothing but what
+// it puts back from the mirror, where there is one.
 func scrubOfStore(ctx context.Context, cfg *config.Config) (run.ScrubReport, error) {
-	s, err := storage.Open(ctx, storage.Options{Dir: cfg.Site.Data, ReadOnly: true, SpoolRefs: intake.SpoolRefs, Log: slog.New(slog.DiscardHandler)})
+	s, err := storage.Open(ctx, storage.Options{
+		Dir: cfg.Site.Data, ReadOnly: cfg.Site.Mirror == "", Mirror: cfg.Site.Mirror, Disk: diskguard.System,
+		SpoolRefs: intake.SpoolRefs, Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return run.ScrubReport{}, err
 	}
+	opening := s.Alarms()
 	r, err := run.Scrub(ctx, s)
-	r.Found = s.Alarms() // what opening it found too
+	for _, a := range opening { // what opening it found too
+		if !slices.ContainsFunc(r.Found, func(b storage.Alarm) bool { return a.What == b.What && a.Where == b.Where }) {
+			r.Found = append(r.Found, a)
+		}
+	}
 	return r, errors.Join(err, s.Close())
 }
