@@ -91,6 +91,7 @@ var registry = [...]Entry{
 	{0x00041512, "UI", "1", "ReferencedTransferSyntaxUIDInFile", "Referenced Transfer Syntax UID in File", false},
 	{0x0004151A, "UI", "1-n", "ReferencedRelatedGeneralSOPClassUIDInFile", "Referenced Related General SOP Class UID in File", false},
 	{0x00041600, "UL", "1", "NumberOfReferences", "Number of References", true},
+	{0x00060001, "SQ", "1", "CurrentFrameFunctionalGroupsSequence", "Current Frame Functional Groups Sequence", false},
 	{0x00080001, "UL", "1", "LengthToEnd", "Length to End", true},
 	{0x00080005, "CS", "1-n", "SpecificCharacterSet", "Specific Character Set", false},
 	{0x00080006, "SQ", "1", "LanguageCodeSequence", "Language Code Sequence", false},
@@ -5283,6 +5284,7 @@ const (
 	ReferencedTransferSyntaxUIDInFile                               Tag = 0x00041512
 	ReferencedRelatedGeneralSOPClassUIDInFile                       Tag = 0x0004151A
 	NumberOfReferences                                              Tag = 0x00041600
+	CurrentFrameFunctionalGroupsSequence                            Tag = 0x00060001
 	LengthToEnd                                                     Tag = 0x00080001
 	SpecificCharacterSet                                            Tag = 0x00080005
 	LanguageCodeSequence                                            Tag = 0x00080006
