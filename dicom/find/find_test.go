@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"net"
@@ -326,6 +327,37 @@ func TestCancel(t *testing.T) {
 	if status.Code != dimse.Cancelled || n != 5 {
 		t.Errorf("%v after %d answers", status, n)
 	}
+}
+
+// Cancels of what was never asked or is over are no requests and end nothing.
+func TestCancelStorm(t *testing.T) {
+	a := servicetest.Dial(t, servicetest.Serve(t, service.Mux{(&find.SCP{Source: studies{n: 1}}).Service(find.StudyRoot)}),
+		association.Proposal{Contexts: service.Propose(find.StudyRoot.Find())})
+	body, err := service.Encode(allStudies, uid.ExplicitVRLittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, err := a.Start(t.Context(), 1, dimse.Command{Field: dimse.CFindRQ, AffectedSOPClassUID: find.StudyRoot.Find()}, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5000 {
+		if err := call.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for {
+		if _, err := call.Next(t.Context()); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, _, err := find.Find(t.Context(), a, find.StudyRoot.Find(), allStudies, func(*dicom.Dataset) bool { return true })
+	if err != nil || status.Code != dimse.Success {
+		t.Errorf("%v, %v", status, err)
+	}
+	servicetest.Release(t, a)
 }
 
 func TestTimeLimit(t *testing.T) {

@@ -113,6 +113,21 @@ func TestAnswersAreLimited(t *testing.T) {
 	}
 }
 
+// Class 9 of bad input: an AE title is a name for nothing; who may see what is
+// the source's to decide.
+func TestCalledAETitleIsNoPath(t *testing.T) {
+	address := servicetest.Serve(t, service.Mux{worklist.SCP(list(t), worklist.Options{})})
+	for _, called := range []string{"../OTHER", "a/b", "$(reboot)", "..", "X|Y;Z"} {
+		a := servicetest.Dial(t, address, association.Proposal{Called: called, Contexts: service.Propose(worklist.Class)})
+		n := 0
+		status, _, err := worklist.Find(t.Context(), a, worklist.Query{}, func(*dicom.Dataset) bool { n++; return true })
+		if err != nil || status.Code != dimse.Success || n != 3 {
+			t.Errorf("%s: %d answers, %v, %v", called, n, status, err)
+		}
+		servicetest.Release(t, a)
+	}
+}
+
 const examples = "/usr/share/doc/dcmtk/examples"
 
 // dump2dcm makes a DICOM file of a dump of DCMTK's examples.

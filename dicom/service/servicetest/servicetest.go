@@ -3,12 +3,13 @@ package servicetest
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,9 +182,7 @@ func Start(t testing.TB, port, dir, name string, args ...string) {
 	}()
 	t.Cleanup(func() { cancel(); <-ended; log.end() })
 	for end := time.Now().Add(time.Minute); ; {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), time.Second)
-		if err == nil {
-			conn.Close()
+		if listens(t, port) {
 			return
 		}
 		select {
@@ -192,9 +191,32 @@ func Start(t testing.TB, port, dir, name string, args ...string) {
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(end) {
-			t.Fatal(errors.Join(errors.New(name+" does not listen"), err))
+			t.Fatal(name + " does not listen")
 		}
 	}
+}
+
+// listens reports whether somebody listens on a port, without connecting: old
+// peers end when a connection closes without an association.
+func listens(t testing.TB, port string) bool {
+	t.Helper()
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			// Local address and port, remote ones, and state 0A: LISTEN.
+			if f := strings.Fields(line); len(f) > 3 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", n)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // output is what a peer says, for the log of the test.
