@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"nhip/hl7"
 )
@@ -243,5 +244,34 @@ func TestForcedCharsetIsThatOfWhatIsWritten(t *testing.T) {
 		if hl7.CheckCharset(name) == nil || m.UseCharset(hl7.CharsetRule{Force: name}) == nil || parse(t, withCharset("")).UseCharset(hl7.CharsetRule{Default: []string{name}}) == nil {
 			t.Errorf("%s is taken", name)
 		}
+	}
+}
+
+// A long text costs no more than its first part.
+func TestWarningsAboutLongTextsAreBounded(t *testing.T) {
+	for _, declared := range []string{"8859/1", "UNICODE UTF-8", "", "TCVN3"} {
+		m := parse(t, withCharset(declared)+strings.Repeat("OBX|1|TX|x||"+strings.Repeat("\xD4n\xFC\xE9 ", 1000)+"\r", 4000))
+		done := make(chan bool)
+		go func() { m.CharsetWarnings(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(60 * time.Second):
+			t.Fatalf("%q: 20 MB take more than a minute", declared)
+		}
+	}
+}
+
+func TestHeaderWithCharactersOfTwoBytes(t *testing.T) {
+	// ポ is 83 7C, whose second byte is the field separator.
+	m := parse(t, withCharset("SHIFT_JIS")[:len(withCharset("SHIFT_JIS"))-1]+"|\x83\x7C||x\r")
+	if m.Get("MSH-19") != "ポ" || m.Get("MSH-21") != "x" {
+		t.Errorf("MSH-19 is %q, MSH-21 %q", m.Get("MSH-19"), m.Get("MSH-21"))
+	}
+	m = parse(t, "MSH|^~\\&|\x83\x7C||LIS||20260114||ORU^R01|17|P|2.5.1\r")
+	if err := m.UseCharset(hl7.CharsetRule{Force: "SHIFT_JIS"}); err != nil {
+		t.Fatal(err)
+	}
+	if m.Get("MSH-3") != "ポ" || m.ControlID() != "17" {
+		t.Errorf("MSH-3 is %q, MSH-10 %q", m.Get("MSH-3"), m.ControlID())
 	}
 }

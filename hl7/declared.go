@@ -121,15 +121,24 @@ var charsetSentences = map[CharsetProblem][2]string{
 	CharsetLost:       {"%[2]s has replacement characters: the sender has lost letters (%[1]s)", "%[2]s có ký tự thay thế: bên gửi đã làm mất chữ (%[1]s)"},
 }
 
+// maxInspected is how many bytes of text that is not ASCII are looked at in a message,
+// and maxGuessed how many to see whether they make sense in another set.
+const (
+	maxInspected = 4 << 20
+	maxGuessed   = 64 << 10
+)
+
 // CharsetWarnings are the ways in which the bytes of the message disagree with the
 // character set that it is read in, the first place for each. Nil where all is
-// well, as for every message in ASCII.
+// well, as for every message in ASCII. Of very long texts only the first megabytes are
+// looked at.
 func (m *Message) CharsetWarnings() []CharsetWarning {
 	var found []CharsetWarning
 	if m.charset.problem != "" {
 		found = append(found, CharsetWarning{Problem: CharsetUnknown, Declared: string(m.msh(18)), Location: "MSH-18"})
 	}
 	counts := map[string]int{}
+	left := inspection{maxInspected, maxGuessed}
 	for i := range m.segments {
 		text := m.segments[i].text
 		name := m.segments[i].name()
@@ -147,7 +156,7 @@ func (m *Message) CharsetWarnings() []CharsetWarning {
 			if end >= 0 {
 				value = rest[:end]
 			}
-			if problem := m.charset.disagrees(value, m.forced); problem != "" && !mentions(found, problem) {
+			if problem := m.charset.disagrees(value, m.forced, &left); problem != "" && !mentions(found, problem) {
 				at := path{segment: name, occurrence: counts[name], fieldPath: fieldPath{field: field}}
 				found = append(found, CharsetWarning{Problem: problem, Declared: m.charset.shown(), Location: at.or(name), Like: m.like(problem, value)})
 			}
@@ -177,12 +186,22 @@ func (cs *charset) shown() string {
 	return cs.name
 }
 
+// inspection is how many bytes may still be looked at.
+type inspection struct{ bytes, guessed int }
+
+// guess says whether a value may still be looked at as text of another set.
+func (left *inspection) guess(value []byte) bool {
+	left.guessed -= len(value)
+	return left.guessed >= 0
+}
+
 // disagrees says how a value disagrees with the set, "" where it does not. chosen
 // says that the link has chosen the set.
-func (cs *charset) disagrees(value []byte, chosen bool) CharsetProblem {
-	if isASCII(value) {
+func (cs *charset) disagrees(value []byte, chosen bool, left *inspection) CharsetProblem {
+	if isASCII(value) || left.bytes < len(value) {
 		return ""
 	}
+	left.bytes -= len(value)
 	utf := cs.encoding == nil && cs.legacy == nil
 	switch {
 	case cs.undecodable(value):
@@ -199,7 +218,7 @@ func (cs *charset) disagrees(value []byte, chosen bool) CharsetProblem {
 		return CharsetOther
 	case strings.HasPrefix(cs.name, "8859/") && bytes.ContainsFunc(cs.encodingOf(value), func(r rune) bool { return r >= 0x80 && r <= 0x9F }):
 		return CharsetControls
-	case !chosen && (cs.name == "8859/1" || cs.name == "8859/15") && looksLike(cs, value) != "":
+	case !chosen && (cs.name == "8859/1" || cs.name == "8859/15") && left.guess(value) && looksLike(cs, value) != "":
 		return CharsetOther
 	}
 	return ""

@@ -3,6 +3,7 @@ package vncharset
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -31,9 +32,9 @@ var candidates = []string{CP1258, TCVN3, VNI, VISCII}
 // Guess names the set in which bytes read best as Vietnamese, "" where none does:
 // at least three in four of the words with an accent are syllables, of four letters
 // together or more. It is a hint
-// for a person and decides nothing. At most the first 64 KiB are looked at.
+// for a person and decides nothing. At most the first 4 KiB are looked at.
 func Guess(b []byte) string {
-	b = b[:min(len(b), 64<<10)]
+	b = b[:min(len(b), 4<<10)]
 	if utf8.Valid(b) {
 		return ""
 	}
@@ -69,6 +70,26 @@ func plausible(text string) float64 {
 	return float64(good) / float64(words)
 }
 
+// vowels are the letters of the table with what they are in ASCII and whether they
+// have a tone.
+var vowels = sync.OnceValue(func() map[rune]struct {
+	ascii rune
+	tone  bool
+} {
+	all := map[rune]struct {
+		ascii rune
+		tone  bool
+	}{}
+	for _, l := range letters {
+		_, tone := splitTone(l.letter)
+		all[l.letter] = struct {
+			ascii rune
+			tone  bool
+		}{rune(Fold(string(l.letter))[0]), tone != 0}
+	}
+	return all
+})
+
 var syllable = regexp.MustCompile(`^(ngh?|nh|ch|gh|gi|kh|ph|qu|th|tr|[bcdghklmnprstvx])?[aeiouy]{1,3}(ng|nh|ch|[cmnpt])?$`)
 
 // isSyllable knows the shape of a syllable: consonants, vowels, consonants, at most
@@ -80,10 +101,19 @@ func isSyllable(word string) bool {
 		return false
 	}
 	tones := 0
+	var folded strings.Builder
 	for _, r := range lower {
-		if _, tone := splitTone(r); tone != 0 {
-			tones++
+		if r >= 0x80 {
+			letter, ok := vowels()[r]
+			if !ok {
+				return false
+			}
+			r = letter.ascii
+			if letter.tone {
+				tones++
+			}
 		}
+		folded.WriteRune(r)
 	}
-	return tones <= 1 && syllable.MatchString(Fold(lower))
+	return tones <= 1 && syllable.MatchString(folded.String())
 }
