@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type receiver struct {
 	junk    chan int
 	ended   chan error
 	mode    ack.Mode
+	device  atomic.Bool // the sender is a device, which need not number its messages
 }
 
 type safeBuffer struct {
@@ -95,7 +97,7 @@ func (r *receiver) handle(_ context.Context, frame []byte) ([]byte, error) {
 	if m == nil {
 		return nil, err
 	}
-	v := ack.Verdict{Code: hl7.ApplicationAccept, Errors: verdict(m, err)}
+	v := ack.Verdict{Code: hl7.ApplicationAccept, Errors: verdict(m, err, r.device.Load())}
 	if len(v.Errors) > 0 {
 		v.Code = hl7.AckCode(code("A", v.Errors))
 	}
@@ -117,11 +119,15 @@ func (r *receiver) handle(_ context.Context, frame []byte) ([]byte, error) {
 	return Join(answers), nil
 }
 
-func verdict(m *hl7.Message, parseError error) []hl7.Error {
+func verdict(m *hl7.Message, parseError error, device bool) []hl7.Error {
 	if parseError != nil {
 		return []hl7.Error{{Code: hl7.ErrorSegmentSequence}}
 	}
-	if missing := m.Required("MSH-9.1", "MSH-10", "MSH-12"); missing != nil {
+	required := []string{"MSH-9.1", "MSH-12", "MSH-10"}
+	if device {
+		required = required[:2]
+	}
+	if missing := m.Required(required...); missing != nil {
 		return missing
 	}
 	code, event, _ := m.Type()
@@ -336,6 +342,23 @@ func TestTorture(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		s.noMore(t)
+	})
+	row("MSH-10 empty, from a device", func(t *testing.T, r *receiver, s *sender) {
+		r.device.Store(true)
+		s.write(t, frame(oru("")))
+		if a := s.answer(t); a.Code != "AA" || a.MessageControlID != "" || len(a.Errors) != 0 {
+			t.Errorf("%+v", a)
+		}
+		s.noMore(t)
+		if len(r.stored) != 1 {
+			t.Errorf("%d messages stored", len(r.stored))
+		}
+	})
+	row("half open", func(t *testing.T, r *receiver, s *sender) {
+		s.noMore(t)
+		if err := <-r.ended; err != nil {
+			t.Error(err)
+		}
 	})
 	row("other delimiters", func(t *testing.T, r *receiver, s *sender) {
 		s.write(t, frame("MSH$%*!@$LAB%1.2%ISO$$LIS$$20260114$$ORU%R01%ORU_R01$1$P$2.5.1\r"))
