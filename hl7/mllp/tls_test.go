@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -257,5 +258,24 @@ func TestFilesThatAreWrongAreNamed(t *testing.T) {
 				t.Errorf("%s: %s: %v", side, name, err)
 			}
 		}
+	}
+}
+
+// OpenSSL, by way of socat, as the client of a link with certificates.
+func TestOpenSSLSends(t *testing.T) {
+	program := peerProgram(t, "socat", "Debian package socat")
+	a := newAuthority(t, "Hospital")
+	address, names, _ := listenTLS(t, a.issue(t, "nhip", time.Hour))
+	lis := a.issue(t, "lis", time.Hour)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, program, "-t30", "-", "OPENSSL:"+address+",cert="+lis.Certificate+",key="+lis.Key+",cafile="+lis.CAs+",commonname=nhip.example")
+	command.Stdin = strings.NewReader(frame(message) + frame(message))
+	out, err := command.CombinedOutput()
+	if err != nil || string(out) != frame("ok A-17")+frame("ok A-17") {
+		t.Fatalf("%q, %v", out, err)
+	}
+	if got := <-names; !slices.Contains(got, "lis") {
+		t.Errorf("the peer is %q", got)
 	}
 }
