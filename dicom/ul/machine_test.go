@@ -38,6 +38,58 @@ var next = map[string]State{
 	"AA-1": Sta13, "AA-2": Sta1, "AA-3": Sta1, "AA-4": Sta1, "AA-5": Sta1, "AA-6": Sta13, "AA-7": Sta13, "AA-8": Sta13,
 }
 
+// effects is the second column of the same tables, in the words of this package, in
+// the order in which the standard has them; what is sent goes before what is closed.
+var effects = map[string]string{
+	"AE-1":  "connect",
+	"AE-2":  "send A-ASSOCIATE-RQ",
+	"AE-3":  "confirm accept",
+	"AE-4":  "confirm reject, close",
+	"AE-5":  "take connection, start ARTIM",
+	"AE-6":  "stop ARTIM, indicate associate",
+	"AE-7":  "send A-ASSOCIATE-AC",
+	"AE-8":  "send A-ASSOCIATE-RJ, start ARTIM",
+	"DT-1":  "send P-DATA-TF",
+	"DT-2":  "indicate P-DATA",
+	"AR-1":  "send A-RELEASE-RQ",
+	"AR-2":  "indicate release",
+	"AR-3":  "confirm release, close",
+	"AR-4":  "send A-RELEASE-RP, start ARTIM",
+	"AR-5":  "stop ARTIM",
+	"AR-6":  "indicate P-DATA",
+	"AR-7":  "send P-DATA-TF",
+	"AR-8":  "indicate release",
+	"AR-9":  "send A-RELEASE-RP",
+	"AR-10": "confirm release",
+	"AA-1":  "send A-ABORT of the user, start ARTIM",
+	"AA-2":  "stop ARTIM, close",
+	"AA-3":  "indicate abort, close",
+	"AA-4":  "indicate provider abort",
+	"AA-5":  "stop ARTIM",
+	"AA-6":  "",
+	"AA-7":  "send A-ABORT of the provider",
+	"AA-8":  "send A-ABORT of the provider, indicate provider abort, start ARTIM",
+}
+
+var effectWords = map[Do]string{
+	ConnectTransport: "connect", AcceptTransport: "take connection",
+	SendAssociateRQ: "send A-ASSOCIATE-RQ", SendAssociateAC: "send A-ASSOCIATE-AC", SendAssociateRJ: "send A-ASSOCIATE-RJ",
+	SendPDataTF: "send P-DATA-TF", SendReleaseRQ: "send A-RELEASE-RQ", SendReleaseRP: "send A-RELEASE-RP",
+	SendAbort: "send A-ABORT of the user", SendProviderAbort: "send A-ABORT of the provider",
+	IndicateAssociate: "indicate associate", ConfirmAccept: "confirm accept", ConfirmReject: "confirm reject",
+	IndicatePData: "indicate P-DATA", IndicateRelease: "indicate release", ConfirmRelease: "confirm release",
+	IndicateAbort: "indicate abort", IndicatePAbort: "indicate provider abort",
+	StartARTIM: "start ARTIM", StopARTIM: "stop ARTIM", CloseTransport: "close",
+}
+
+func inWords(do []Do) string {
+	var words []string
+	for _, d := range do {
+		words = append(words, effectWords[d])
+	}
+	return strings.Join(words, ", ")
+}
+
 const events = EvtInvalidPDU
 
 func TestEveryCellIsTheStandards(t *testing.T) {
@@ -79,8 +131,8 @@ func checkCell(t *testing.T, e Event, m Machine, cell string, used map[Action]bo
 	if cell == "AR-8" {
 		want = map[bool]State{true: Sta9, false: Sta10}[m.requestor]
 	}
-	if err != nil || a.String() != cell || m.state != want || !slices.Equal(do, actions[a].do) {
-		t.Errorf("%v in %v: %v to %v, %v; want %s to %v", e, before.state, a, m.state, err, cell, want)
+	if err != nil || a.String() != cell || m.state != want || inWords(do) != effects[cell] {
+		t.Errorf("%v in %v: %v (%s) to %v, %v; want %s (%s) to %v", e, before.state, a, inWords(do), m.state, err, cell, effects[cell], want)
 	}
 }
 
