@@ -62,6 +62,9 @@ func TestFragmentsAreNotFrames(t *testing.T) {
 		{"basic table backwards", items(u32(0, 16+uint32(len(a)+len(b)), 8+uint32(len(a))), a, b, c), 3, [][]byte{a, b, c}, "Basic Offset Table"},
 		{"basic table that does not begin at 0", items(u32(8+uint32(len(a)), 8+uint32(len(a)), 16+uint32(len(a)+len(b))), a, b, c), 3, [][]byte{a, b, c}, "Basic Offset Table"},
 		{"basic table beyond the end", items(u32(0, 8+uint32(len(a)), 1<<31), a, b, c), 3, [][]byte{a, b, c}, "Basic Offset Table"},
+		{"cut inside a fragment", items(nil, a, b, c)[:8+24+len(a)+len(b)+len(c)-3], 2, [][]byte{a, b}, "bytes long where"},
+		{"cut inside a head", items(nil, a, b, c)[:8+20+len(a)+len(b)], 2, [][]byte{a, b}, "delimitation"},
+		{"something else behind", append(items(nil, a, b)[:8+16+len(a)+len(b)], stream(9)...), 2, [][]byte{a, b}, "something else"},
 		{"no delimitation", items(nil, a, b, c)[:8+24+len(a)+len(b)+len(c)], 3, [][]byte{a, b, c}, "delimitation"},
 	} {
 		t.Run(v.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"nhip/dicom"
+	"nhip/dicom/pixel/jpegls"
 	"nhip/dicom/pixel/raster"
 	"nhip/dicom/tag"
 	"nhip/dicom/uid"
@@ -117,6 +118,8 @@ func TestColoursOfTheStandard(t *testing.T) {
 		{"YBR_FULL", [3]int64{76, 85, 255}, [3]int64{254, 0, 0}},
 		{"YBR_FULL", [3]int64{150, 44, 21}, [3]int64{0, 255, 1}},
 		{"YBR_FULL", [3]int64{29, 255, 107}, [3]int64{0, 0, 254}},
+		{"YBR_FULL", [3]int64{100, 88, 150}, [3]int64{131, 98, 29}},
+		{"YBR_PARTIAL_422", [3]int64{100, 88, 150}, [3]int64{133, 96, 17}},
 		{"YBR_PARTIAL_422", [3]int64{16, 128, 128}, [3]int64{0, 0, 0}},
 		{"YBR_PARTIAL_422", [3]int64{235, 128, 128}, [3]int64{255, 255, 255}},
 		{"YBR_PARTIAL_422", [3]int64{82, 90, 240}, [3]int64{255, 1, 0}},
@@ -229,6 +232,23 @@ func TestDescriptionAndStreamHaveToAgree(t *testing.T) {
 		if _, err := opened(t, d, uid.JPEGLSLossless).Decode(t.Context(), 0); err == nil {
 			t.Errorf("%s: decoded", name)
 		}
+	}
+}
+
+func TestStreamsHaveNoHighBit(t *testing.T) {
+	m := &raster.Image{Columns: 3, Rows: 2, Samples: 1, BitsAllocated: 16, Precision: 12, Pix: []byte{1, 0, 2, 0, 0xFF, 0x0F, 3, 8, 0, 0, 9, 9}}
+	b, err := jpegls.Encode(m, jpegls.Options{})
+	must(t, err)
+	if len(b)%2 == 1 {
+		b = append(b, 0)
+	}
+	for _, signed := range []int{0, 1} {
+		d := encapsulated(t, uid.JPEGLSLossless, items(nil, b), set(t, tag.BitsAllocated, 16, tag.BitsStored, 12, tag.HighBit, 15, tag.PixelRepresentation, signed))
+		want := []int64{1, 2, 4095, 2051, 0, 2313}
+		if signed == 1 {
+			want = []int64{1, 2, -1, 2051 - 4096, 0, 2313 - 4096}
+		}
+		equal(t, values(t, opened(t, d, uid.JPEGLSLossless), 0), want...)
 	}
 }
 

@@ -132,6 +132,35 @@ func unchanged(t testing.TB, a, b *dicom.Dataset, but ...tag.Tag) {
 	}
 }
 
+func TestWhatIsWrittenIsOfEvenLength(t *testing.T) {
+	odd := 0
+	for name, d := range formats(t) {
+		f := file(t, d, uid.ExplicitVRLittleEndian)
+		for _, to := range targets {
+			var b bytes.Buffer
+			must(t, Transcode(t.Context(), &b, transcoded(t, f, uid.RLELossless), to, raster.Limits{}))
+			if b.Len()%2 != 0 {
+				t.Errorf("%s in %s: %d bytes", name, uid.Name(to), b.Len())
+			}
+			e, _ := transcoded(t, f, to).Find(tag.PixelData)
+			for _, g := range e.Fragments() {
+				if g.Length%2 != 0 {
+					t.Errorf("%s in %s: a fragment of %d bytes", name, uid.Name(to), g.Length)
+				}
+			}
+			r := opened(t, transcoded(t, f, to).Dataset, to)
+			if f, err := r.Decode(t.Context(), 0); err == nil && to == uid.JPEGLSLossless {
+				coded, err := encode(f, to)
+				must(t, err)
+				odd += len(coded) % 2
+			}
+		}
+	}
+	if odd == 0 {
+		t.Error("no stream was of odd length: nothing was tested")
+	}
+}
+
 func TestOnlyWhatTheStandardSaysChanges(t *testing.T) {
 	planar := format(t, "RGB", 3, 8, 8, 7, 0, 1, 2)
 	more := func(d *dicom.Dataset) {
