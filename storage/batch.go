@@ -82,15 +82,16 @@ const (
 // envelope, built by the caller's goroutine so that the committer only fills in
 // numbers and the checksum.
 type op struct {
-	kind   opKind
-	name   string // channel, queue, key or counter
-	seq    uint64
-	to     uint64 // of opTrim: the last sequence
-	delta  int64
-	about  Entry
-	record []byte
-	late   []lateRef
-	key    []byte // of opRepair
+	kind     opKind
+	name     string // channel, queue, key or counter
+	seq      uint64
+	to       uint64 // of opTrim: the last sequence
+	delta    int64
+	about    Entry
+	record   []byte
+	late     []lateRef
+	key      []byte // of opRepair, and whether it leaves items alone that the queue says are removed
+	byCursor bool
 }
 
 // A lateRef is the place in a queue item's record where the sequence of a

@@ -44,6 +44,17 @@ func (c *committer) repair(g *group, o *op) {
 	if newer {
 		return
 	}
+	switch space { // control records are in memory as they must be, and are written again
+	case spaceChannel:
+		c.channel(g, o.name)
+		return
+	case spaceQueue:
+		c.queue(g, o.name)
+		return
+	case spaceCounter:
+		c.counter(g, o.name)
+		return
+	}
 	if o.record == nil {
 		if err := g.txn.Delete(o.key); err != nil {
 			g.failed(err)
@@ -53,7 +64,7 @@ func (c *committer) repair(g *group, o *op) {
 	switch space {
 	case spaceItem:
 		q := c.queue(g, o.name)
-		if o.seq >= q.next {
+		if o.seq >= q.next || o.byCursor && q.removed(o.seq) {
 			return
 		}
 		q.restore(o.seq)
@@ -268,7 +279,7 @@ func (m *mirror) putBack(ctx context.Context, v *view, faults []fault) (n int, e
 	if err != nil {
 		return 0, err
 	}
-	r := &repairs{m: m, ctx: ctx, at: v.at, b: new(Batch)}
+	r := &repairs{s: m.s, ctx: ctx, at: v.at, b: new(Batch)}
 	for _, x := range faults {
 		it := v.txn.NewIterator(badger.IteratorOptions{Prefix: x.prefix})
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -306,12 +317,14 @@ func hasPrefix(key, prefix []byte) bool {
 
 // repairs gathers them into batches.
 type repairs struct {
-	m   *mirror
+	s   *Store
 	ctx context.Context
 	at  uint64
-	b   *Batch
-	n   int
-	err error
+
+	byCursor bool // what a queue says is removed stays so
+	b        *Batch
+	n        int
+	err      error
 }
 
 func (r *repairs) add(key, record []byte) {
@@ -319,12 +332,16 @@ func (r *repairs) add(key, record []byte) {
 		return
 	}
 	name, seq := "", uint64(0)
-	if key[0] == spaceKey {
-		name = keyName(key)
-	} else {
+	switch key[0] {
+	case spaceRoot:
+		return // every commit writes it
+	case spaceJournal, spaceItem, spaceState:
 		name, seq = seqName(key), keySeq(key)
+	default:
+		name = keyName(key)
 	}
 	r.b.repair(key, name, seq, record, r.at)
+	r.b.ops[len(r.b.ops)-1].byCursor = r.byCursor
 	r.n++
 	if r.b.bytes >= repairBatch || len(r.b.ops) == MaxChanges {
 		r.flush()
@@ -333,7 +350,7 @@ func (r *repairs) add(key, record []byte) {
 
 func (r *repairs) flush() {
 	if len(r.b.ops) > 0 && r.err == nil {
-		_, r.err = r.m.s.Commit(r.ctx, r.b)
+		_, r.err = r.s.Commit(r.ctx, r.b)
 	}
 	r.b = new(Batch)
 }

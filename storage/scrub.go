@@ -29,6 +29,9 @@ func (s *Store) Scrub(ctx context.Context) (found []Alarm, err error) {
 	s.collecting(&found)
 	defer s.collecting(nil)
 	repaired, err := s.scrub(ctx, false)
+	if err == nil && len(found) == 0 {
+		s.takeBack()
+	}
 	if err != nil || !repaired {
 		return found, err
 	}

@@ -158,13 +158,16 @@ func (s *Store) note(what, where string) {
 func (s *Store) takeBack() {
 	s.alarmMu.Lock()
 	defer s.alarmMu.Unlock()
+	before := len(s.alarms)
 	s.alarms = slices.DeleteFunc(s.alarms, func(a Alarm) bool {
 		if a.heals {
 			delete(s.known, [2]string{a.What, a.Where})
 		}
 		return a.heals
 	})
-	s.o.Log.Warn("storage: all that was damaged is whole again")
+	if len(s.alarms) < before {
+		s.o.Log.Warn("storage: all that was damaged is whole again")
+	}
 }
 
 // damaged raises the alarm for e and gives it back.
