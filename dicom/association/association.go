@@ -109,10 +109,10 @@ type Association struct {
 	pdvs   []byte // what is left of the P-DATA-TF being read
 	inside bool   // a message is being received
 
-	message sync.Mutex // held while a message is sent: PS3.8 annex E mixes no two
-	out     []byte     // PDUs being built
-	writing sync.Mutex // held while PDUs are written
-	broken  bool       // a write has failed: nothing can follow half a PDU
+	message gate   // held while a message is sent: PS3.8 annex E mixes no two
+	out     []byte // PDUs being built
+	writing gate   // held while PDUs are written
+	broken  bool   // a write has failed: nothing can follow half a PDU
 
 	mu      sync.Mutex
 	machine ul.Machine
@@ -146,6 +146,8 @@ func newAssociation(ctx context.Context, c net.Conn, requestor bool, t Timeouts,
 		calls:     map[uint16]*Call{},
 		serving:   map[uint16]*Message{},
 		active:    time.Now(),
+		message:   newGate(),
+		writing:   newGate(),
 		releasing: make(chan struct{}),
 		stopped:   make(chan struct{}),
 		ended:     make(chan struct{}),
@@ -155,6 +157,15 @@ func newAssociation(ctx context.Context, c net.Conn, requestor bool, t Timeouts,
 	a.in = pduReader{conn: a.conn, ctx: context.Background(), ended: a.ended, maxPData: maxPDU}
 	return a
 }
+
+// A gate is a mutex that is held over I/O. It is a channel because a bubble of
+// testing/synctest does not take who waits for a sync.Mutex as waiting.
+type gate chan struct{}
+
+func newGate() gate { return make(gate, 1) }
+
+func (g gate) Lock()   { g <- struct{}{} }
+func (g gate) Unlock() { <-g }
 
 // A Window is an asynchronous operations window, PS3.7 section D.3.3.3: how many
 // operations of each side may be outstanding. 0 is 1, and more than 64 are not

@@ -739,6 +739,8 @@ func TestResponses(t *testing.T) {
 		{"success", dimse.Command{Field: dimse.CStoreRSP}, dimse.ClassSuccess, ""},
 		{"warning", dimse.Command{Field: dimse.CStoreRSP, Status: dimse.Status{Code: 0xB000, Comment: "coerced"}}, dimse.ClassWarning, ""},
 		{"failure", dimse.Command{Field: dimse.CStoreRSP, Status: dimse.Status{Code: 0xA700, Comment: "full"}}, dimse.ClassFailure, ""},
+		{"0110", dimse.Command{Field: dimse.CStoreRSP, Status: dimse.Status{Code: 0x0110}}, dimse.ClassFailure, ""},
+		{"0111", dimse.Command{Field: dimse.CStoreRSP, Status: dimse.Status{Code: 0x0111}}, dimse.ClassFailure, ""},
 		{"another message ID", dimse.Command{Field: dimse.CStoreRSP, MessageIDBeingRespondedTo: 1}, 0, "C-STORE-RSP for message 2 where C-STORE-RSP for message 1 was awaited"},
 		{"another command", dimse.Command{Field: dimse.CEchoRSP}, 0, "C-ECHO-RSP for message 1 where"},
 	} {

@@ -58,7 +58,7 @@ func (a *Association) receive() (*Message, error) {
 	}
 	a.inside = m.Command.HasDataSet
 	if m.Command.HasDataSet {
-		m.DataSet = &DataSet{a: a, context: m.Context.ID, done: make(chan struct{})}
+		m.DataSet = &DataSet{a: a, context: m.Context.ID, done: make(chan struct{}), mu: newGate()}
 	}
 	return m, nil
 }
@@ -90,7 +90,7 @@ type DataSet struct {
 	context byte
 	done    chan struct{} // closed when err is set
 
-	mu       sync.Mutex
+	mu       gate
 	fragment []byte
 	last     bool
 	empty    int
@@ -243,6 +243,10 @@ func (a *Association) dispatch(m *Message) error {
 		}
 	case m.Command.Field.Response():
 		err = a.deliver(m)
+	case a.state() != ul.Sta6: // we release: PS3.8 action AR-6, and no way to answer
+		if m.DataSet != nil {
+			m.DataSet.abandon()
+		}
 	default:
 		over = nil
 		err = a.serve(m)
@@ -304,7 +308,7 @@ func (a *Association) serve(m *Message) error {
 		a.working--
 		a.active = time.Now()
 		a.mu.Unlock()
-		if err != nil {
+		if err != nil && err != ErrReleased { // that is not to be aborted for it
 			a.fail(err)
 		}
 	})

@@ -38,8 +38,8 @@ func (a *Association) write(b []byte, last bool) error {
 }
 
 // send sends a message. The data set is read until io.EOF and goes out in
-// P-DATA-TF PDUs of the length that the peer takes, each in one Write; the
-// command set goes out with the first of them. An error of dataSet aborts the
+// P-DATA-TF PDUs of the length that the peer takes, as many short ones in a Write
+// as a long one has bytes; the command set goes out with the first of them. An error of dataSet aborts the
 // association, and so does the end of ctx: half a message cannot be taken back.
 func (a *Association) send(ctx context.Context, contextID byte, c dimse.Command, dataSet io.Reader) error {
 	a.message.Lock()
@@ -93,8 +93,11 @@ func (a *Association) sendDataSet(contextID byte, dataSet io.Reader) error {
 			a.out = a.out[:data+n]
 			return a.flush()
 		}
-		ahead = []byte{a.out[:data+size+1][data+size]}
+		ahead = append(ahead[:0], a.out[:data+size+1][data+size])
 		a.out = a.out[:data+size]
+		if len(a.out)+size < DefaultMaxPDU {
+			continue
+		}
 		if err := a.flush(); err != nil {
 			return err
 		}
