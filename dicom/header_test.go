@@ -102,7 +102,11 @@ var sampleHeader = Header{
 
 func deflated(b []byte) []byte {
 	var out bytes.Buffer
-	w, _ := flate.NewWriter(&out, flate.BestCompression)
+	level := flate.BestCompression
+	if len(b) > 1<<20 {
+		level = flate.BestSpeed // a bomb
+	}
+	w, _ := flate.NewWriter(&out, level)
 	w.Write(b)
 	w.Close()
 	return out.Bytes()

@@ -117,7 +117,7 @@ func (d *Dataset) append(b []byte, i int, enc encoding) ([]byte, error) {
 	case e.asCame(enc):
 		return append(b, e.raw...), nil
 	case e.flags&fragmented != 0:
-		if enc != (encoding{}) {
+		if enc != (encoding{}) || e.flags&bigEndian != 0 {
 			return nil, fmt.Errorf("dicom: %v is encapsulated, which needs explicit VRs in little endian", e.tag)
 		}
 		b = appendHead(b, enc, e.tag, OB, undefinedLength)
