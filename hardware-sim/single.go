@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"nhip/dicom"
+	"nhip/dicom/worklist"
 	"nhip/drivers/port"
 	"nhip/drivers/transcript"
 	"nhip/hardware-sim/analyser"
@@ -218,14 +221,52 @@ func listening(a net.Addr) { fmt.Fprintln(os.Stderr, "listening on", a) }
 type pacsCommand struct {
 	Listen  string `arg:"" help:"Where it listens, HOST:PORT." default:"127.0.0.1:4242"`
 	AETitle string `help:"By which it must be called. Default: any." name:"ae-title" placeholder:"TITLE"`
+
+	Keep     int64             `help:"Megabytes of objects that it keeps and answers queries for." placeholder:"MB"`
+	Peer     map[string]string `help:"Where it moves objects to and reports storage commitment." placeholder:"TITLE=HOST:PORT"`
+	Worklist string            `help:"A folder of DICOM files, each a scheduled procedure step." type:"existingdir" placeholder:"DIR"`
 	pacs.Faults
 }
 
 func (c pacsCommand) Run(ctx context.Context, g globals) error {
 	show := lines(os.Stdout)
-	p := pacs.New(pacs.Options{Name: "pacs", AETitle: c.AETitle, Received: func(d truth.Delivery) { show(d) }, Log: g.log()})
+	steps, err := scheduled(c.Worklist)
+	if err != nil {
+		return err
+	}
+	p := pacs.New(pacs.Options{
+		Name: "pacs", AETitle: c.AETitle, Received: func(d truth.Delivery) { show(d) }, Log: g.log(),
+		Keep: c.Keep << 20, Peers: c.Peer, Worklist: steps,
+	})
 	p.Inject(c.Faults)
 	return p.Run(ctx, c.Listen, listening)
+}
+
+// scheduled reads the steps of a folder; nil where there is none.
+func scheduled(dir string) (worklist.List, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	steps := worklist.List{}
+	for _, f := range files {
+		if !f.Type().IsRegular() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		step, err := dicom.ParseFile(b, dicom.Limits{})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		steps = append(steps, step.Dataset)
+	}
+	return steps, nil
 }
 
 type modalityCommand struct {
@@ -236,6 +277,9 @@ type modalityCommand struct {
 	Every   time.Duration `help:"One image so often." default:"200ms"`
 	Size    int           `help:"Rows and columns." default:"64"`
 	Seed    uint64        `help:"Seed of the pixels." default:"1"`
+	Steps   bool          `help:"Report each study as a performed procedure step."`
+	Commit  bool          `help:"Ask for storage commitment of each study."`
+	Reports string        `help:"Where it also takes reports of storage commitment." placeholder:"HOST:PORT"`
 	modality.Faults
 }
 
@@ -243,9 +287,13 @@ func (c modalityCommand) Run(ctx context.Context, g globals) error {
 	m := modality.New(modality.Options{
 		Name: strings.ToLower(c.AETitle), AETitle: c.AETitle, Called: c.Called, Address: func() (string, error) { return c.Gateway, nil },
 		Seed: c.Seed, Start: time.Now(), Every: c.Every, Limit: c.Count, Size: c.Size, Truth: truth.New(os.Stdout, time.Now), Log: g.log(),
+		Steps: c.Steps, Commit: c.Commit, Reports: c.Reports,
 	})
 	m.Inject(c.Faults)
 	m.Run(ctx)
+	if c.Steps || c.Commit {
+		fmt.Fprintln(os.Stderr, "steps and storage commitment:", m.Counters())
+	}
 	return short(m.Sent(), c.Count)
 }
 

@@ -1,6 +1,7 @@
 // Package modality plays imaging modalities: it sends generated MR and CT images
 // by C-STORE, several over one association, and each until it is answered
-// success or a warning. The data sets are built here by hand.
+// success or a warning. The data sets are built here by hand. Around each study it
+// may report a performed procedure step and ask for storage commitment.
 package modality
 
 import (
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"nhip/dicom/association"
+	"nhip/dicom/commitment"
 	"nhip/dicom/dimse"
 	"nhip/dicom/store"
 	"nhip/hardware-sim/pacs"
@@ -45,8 +47,16 @@ type Options struct {
 	Every   time.Duration
 	Limit   int // images in all; 0 is no limit
 	Size    int // rows and columns; 0 is 64
-	Truth   *truth.Log
-	Log     *slog.Logger
+
+	// Steps makes it report each study as a performed procedure step, and Commit
+	// ask for storage commitment of its images. The report is awaited on the
+	// association that asked, and on Reports, an address of its own, where set.
+	Steps   bool
+	Commit  bool
+	Reports string
+
+	Truth *truth.Log
+	Log   *slog.Logger
 }
 
 // A Modality is one simulated modality.
@@ -61,6 +71,9 @@ type Modality struct {
 	made    int
 	sent    int
 	stopped bool
+
+	study   study
+	reports chan commitment.Received
 }
 
 // New returns a modality without an association.
@@ -119,6 +132,7 @@ const (
 // its limit.
 func (m *Modality) Run(ctx context.Context) {
 	m.began = time.Now()
+	defer m.listen(ctx)()
 	var a *association.Association
 	defer func() {
 		if a != nil {
@@ -131,8 +145,14 @@ func (m *Modality) Run(ctx context.Context) {
 			break
 		}
 		o := m.o.object(n)
+		if n%perStudy == 0 {
+			m.begin(ctx, n)
+		}
 		m.o.Truth.Offer(o.item)
 		a = m.send(ctx, a, o)
+		if n%perStudy == perStudy-1 || n+1 == m.o.Limit {
+			m.end(ctx)
+		}
 		if a != nil && (n%perStudy == perStudy-1 || m.take("released", func(f *Faults) *int { return &f.Release })) {
 			a = m.release(ctx, a)
 		}
@@ -140,6 +160,7 @@ func (m *Modality) Run(ctx context.Context) {
 	if a != nil {
 		a = m.release(ctx, a)
 	}
+	m.end(ctx)
 }
 
 func (m *Modality) release(ctx context.Context, a *association.Association) *association.Association {
@@ -209,6 +230,9 @@ func (m *Modality) taken(ctx context.Context, a *association.Association, o obje
 	m.mu.Lock()
 	m.sent++
 	m.mu.Unlock()
+	made := o
+	made.bytes = nil
+	m.study.images = append(m.study.images, made)
 	if m.take("repeated", func(f *Faults) *int { return &f.Repeat }) {
 		if _, err := m.store(ctx, a, o); err != nil {
 			m.o.Log.Debug("repeat", "modality", m.o.Name, "error", err)
@@ -258,6 +282,7 @@ func (m *Modality) take(name string, count func(*Faults) *int) bool {
 // An object is one image on its way.
 type object struct {
 	item          truth.Item
+	image         image
 	class, syntax string
 	bytes         []byte
 }
@@ -287,7 +312,7 @@ func (o Options) object(n int) object {
 			Kind: truth.Instance, ID: fmt.Sprintf("%s/%d", o.Name, n+1), Source: o.Name, Key: i.instance, To: o.To,
 			Digest: pacs.Digest(i.class, syntax, sum[:]),
 		},
-		class: i.class, syntax: syntax, bytes: b,
+		image: i, class: i.class, syntax: syntax, bytes: b,
 	}
 }
 

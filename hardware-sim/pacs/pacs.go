@@ -1,9 +1,12 @@
 // Package pacs plays an image archive: a C-STORE SCP that takes every storage
 // SOP class in every transfer syntax, keeps nothing but the SHA-256 of the data
-// set bytes, and refuses, aborts or is away when told to.
+// set bytes unless it is told to keep more, and refuses, aborts or is away when
+// told to. It commits itself to what it has, takes performed procedure steps, and
+// answers queries for what it was told to keep.
 package pacs
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,9 +20,9 @@ import (
 
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
-	"nhip/dicom/echo"
-	"nhip/dicom/store"
+	"nhip/dicom/service"
 	"nhip/dicom/ul"
+	"nhip/dicom/worklist"
 	"nhip/hardware-sim/truth"
 	"nhip/hardware-sim/wire"
 )
@@ -41,6 +44,15 @@ type Options struct {
 	AETitle  string // by which it wants to be called; "" is any
 	Received func(truth.Delivery)
 	Log      *slog.Logger
+
+	// Keep makes it keep up to that many bytes of objects, for C-FIND, C-MOVE and
+	// C-GET; 0 is none.
+	Keep int64
+	// Peers are addresses by AE title: where it moves objects to, and where it
+	// reports storage commitment.
+	Peers map[string]string
+	// Worklist, if set, are the scheduled steps that it tells modalities.
+	Worklist worklist.List
 }
 
 // A PACS is one simulated archive.
@@ -52,10 +64,15 @@ type PACS struct {
 	faults Faults
 	done   map[string]int
 	total  int
+	have   map[string]string // SOP class of each SOP instance that was answered success
+	kept   archive
+	steps  steps
+
+	reports sync.WaitGroup // of storage commitment, under way
 }
 
 // New returns a PACS that does not listen yet.
-func New(o Options) *PACS { return &PACS{o: o, done: map[string]int{}} }
+func New(o Options) *PACS { return &PACS{o: o, done: map[string]int{}, have: map[string]string{}} }
 
 // Inject adds faults to those that are still due.
 func (p *PACS) Inject(f Faults) {
@@ -101,29 +118,24 @@ func (p *PACS) Run(ctx context.Context, address string, ready func(net.Addr)) er
 	if !log.Enabled(ctx, slog.LevelDebug) {
 		log = slog.New(slog.DiscardHandler) // aborts are what is asked for here
 	}
+	services := p.services(ctx)
 	s := &association.Server{
-		Accept: p.accept,
-		Handlers: map[dimse.CommandField]association.Handler{
-			dimse.CEchoRQ:  echo.Handle,
-			dimse.CStoreRQ: p.handle,
-		},
-		Log: log,
+		Accept:   func(r association.Request) association.Answer { return p.accept(r, services) },
+		Handlers: services.Handlers(),
+		Log:      log,
 	}
+	defer p.reports.Wait()
 	return p.service.Run(ctx, address, ready, s.Serve)
 }
 
-func (p *PACS) accept(r association.Request) association.Answer {
+func (p *PACS) accept(r association.Request, services service.Mux) association.Answer {
 	if p.o.AETitle != "" && r.Called != p.o.AETitle {
 		return association.Answer{Reject: &ul.RejectCalledAETitle}
 	}
 	if p.take("association rejected", func(f *Faults) *int { return &f.Reject }) {
 		return association.Answer{Reject: &ul.RejectTemporaryCongestion}
 	}
-	class, syntax := store.Accepts(), store.AcceptsTransferSyntax()
-	return association.Answer{
-		AbstractSyntax: func(abstract string) bool { return echo.Accepts(abstract) || class(abstract) },
-		TransferSyntax: func(_, transfer string) bool { return syntax(transfer) },
-	}
+	return services.Answer()
 }
 
 // errAbort ends an association by A-ABORT.
@@ -135,10 +147,18 @@ func (p *PACS) handle(ctx context.Context, a *association.Association, m *associ
 	if m.DataSet == nil {
 		return a.Respond(ctx, m, dimse.Status{Code: dimse.CannotUnderstand})
 	}
-	if _, err := io.Copy(h, m.DataSet); err != nil {
+	var object bytes.Buffer
+	var to io.Writer = h
+	if p.o.Keep > 0 {
+		to = io.MultiWriter(h, &object)
+	}
+	if _, err := io.Copy(to, m.DataSet); err != nil {
 		return err
 	}
 	outcome, status, err := p.answer(ctx)
+	if outcome == truth.Accepted && err == nil {
+		p.keep(m, object.Bytes())
+	}
 	words := status.String()
 	if err == nil {
 		err = a.Respond(ctx, m, status)
