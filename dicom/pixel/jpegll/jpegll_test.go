@@ -154,7 +154,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"sampling 0":         {set(13, 0x01), false},
 		"table class":        {set(table+4, 0x20), false},
 		"too many codes":     {set(table+5, 3), false},
-		"category 17":        {set(table+21, 17), false},
+		"category 100":       {set(table+21, 100), false},
 		"too few bits":       {set(6, 4), false},
 		"no table":           {set(scan+6, 0x30), false},
 		"unknown component":  {set(scan+5, 9), false},
