@@ -225,7 +225,7 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := Decode(b, raster.Limits{MaxBytes: 1 << 20})
+		m, err := Decode(b, raster.Limits{MaxBytes: 1 << 16})
 		if err != nil {
 			return
 		}

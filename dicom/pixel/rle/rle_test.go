@@ -158,7 +158,7 @@ func FuzzDecode(f *testing.F) {
 			Columns: int(columns), Rows: int(rows), Samples: int(samples),
 			BitsAllocated: int(bits), Precision: int(bits),
 		}
-		m, err := rle.Decode(b, g, raster.Limits{MaxBytes: 1 << 22})
+		m, err := rle.Decode(b, g, raster.Limits{MaxBytes: 1 << 16})
 		if err != nil {
 			return
 		}
