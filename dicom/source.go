@@ -100,7 +100,7 @@ func (s *source) skip(n int64) bool {
 	}
 	switch {
 	case s.stream != nil:
-		for n > have && len(s.peek(window)) > 0 {
+		for n > have && len(s.peek(int(min(n, window)))) > 0 {
 			have = min(n, int64(len(s.buf)-s.pos))
 			s.pos += int(have)
 			n, have = n-have, 0
