@@ -26,12 +26,13 @@ func FuzzValue(f *testing.F) {
 		person(key, value, false)
 		person(key, value, true)
 		number(key, value)
-		for _, parse := range []parser{parseDate, parseTime, parseDateTime} {
-			if r, ok := parseRange(key, parse); ok {
-				r.holds(value, parse, time.UTC, time.UTC)
-				if r.single && !r.holds(key, parse, time.UTC, time.UTC) {
-					t.Errorf("%q is not in itself", key)
-				}
+		for _, vr := range []dicom.VR{dicom.DA, dicom.TM, dicom.DT} {
+			r, ok := parseRange(vr, key, time.UTC)
+			if m, is := parseMoment(vr, key, time.UTC); ok && is && !r.Contains(m.Time) {
+				t.Errorf("%q is not in itself", key)
+			}
+			if m, is := parseMoment(vr, value, time.UTC); is {
+				r.Contains(m.Time)
 			}
 		}
 	})

@@ -54,8 +54,9 @@ func (m Matching) match(keys, entity *dicom.Dataset, path []tag.Tag) bool {
 				continue
 			}
 			joined[date], joined[clock] = true, true
-			d, t := firstText(entity, date), firstText(entity, clock)
-			if d == "" || t == "" || !r.holds(d+strings.ReplaceAll(t, ":", ""), parseDateTime, time.UTC, time.UTC) {
+			d, hasDate := parseMoment(dicom.DA, firstText(entity, date), time.UTC)
+			t, hasTime := parseMoment(dicom.TM, firstText(entity, clock), time.UTC)
+			if !hasDate || !hasTime || !r.Contains(d.Joined(t).Time) {
 				return false
 			}
 		}
@@ -131,11 +132,10 @@ func (m Matching) values(key dicom.Element, keys, entity *dicom.Dataset) bool {
 // and its like.
 func (m Matching) matcher(vr dicom.VR, keys, entity *dicom.Dataset) (func(key, value string) bool, bool) {
 	exact := func(key, value string) bool { return key == value }
-	moment := func(parse parser) func(key, value string) bool {
-		return func(key, value string) bool {
-			r, ok := parseRange(key, parse)
-			return ok && r.holds(value, parse, m.zone(keys), m.zone(entity))
-		}
+	moment := func(key, value string) bool {
+		r, ok := parseRange(vr, key, m.zone(keys))
+		v, is := parseMoment(vr, value, m.zone(entity))
+		return ok && is && r.Contains(v.Time)
 	}
 	switch vr {
 	case dicom.AE, dicom.CS, dicom.LO, dicom.LT, dicom.SH, dicom.ST, dicom.UC, dicom.UR, dicom.UT:
@@ -144,12 +144,8 @@ func (m Matching) matcher(vr dicom.VR, keys, entity *dicom.Dataset) (func(key, v
 		return func(key, value string) bool { return person(key, value, m.IgnoreAccents) }, true
 	case dicom.UI, dicom.AS, dicom.AT:
 		return exact, true
-	case dicom.DA:
-		return moment(parseDate), true
-	case dicom.TM:
-		return moment(parseTime), true
-	case dicom.DT:
-		return moment(parseDateTime), true
+	case dicom.DA, dicom.TM, dicom.DT:
+		return moment, true
 	case dicom.DS, dicom.IS, dicom.FD, dicom.FL, dicom.SL, dicom.SS, dicom.SV, dicom.UL, dicom.US, dicom.UV:
 		return number, true
 	}
@@ -158,8 +154,8 @@ func (m Matching) matcher(vr dicom.VR, keys, entity *dicom.Dataset) (func(key, v
 
 // zone is the time zone of a data set, PS3.3 section C.12.1.1.8.
 func (m Matching) zone(d *dicom.Dataset) *time.Location {
-	if _, zone, ok := cutOffset(d.Text(tag.TimezoneOffsetFromUTC), nil); ok && zone != nil {
-		return zone
+	if t, err := dicom.ParseDT("2000"+d.Text(tag.TimezoneOffsetFromUTC), time.UTC); err == nil && t.Zone {
+		return t.Time.Location()
 	}
 	if m.Zone != nil {
 		return m.Zone
@@ -168,14 +164,14 @@ func (m Matching) zone(d *dicom.Dataset) *time.Location {
 }
 
 // pair returns the interval of a range of dates and a range of times.
-func pair(keys *dicom.Dataset, date, clock tag.Tag) (timeRange, bool) {
-	d, ok := parseRange(firstText(keys, date), parseDate)
+func pair(keys *dicom.Dataset, date, clock tag.Tag) (dicom.Range, bool) {
+	d, ok := parseRange(dicom.DA, firstText(keys, date), time.UTC)
 	if !ok {
-		return timeRange{}, false
+		return dicom.Range{}, false
 	}
-	t, ok := parseRange(firstText(keys, clock), parseTime)
+	t, ok := parseRange(dicom.TM, firstText(keys, clock), time.UTC)
 	if !ok {
-		return timeRange{}, false
+		return dicom.Range{}, false
 	}
 	return combined(d, t)
 }
@@ -200,14 +196,8 @@ func texts(d *dicom.Dataset, e dicom.Element) []string {
 // refuses rather than to match nothing.
 func check(keys *dicom.Dataset) (tag.Tag, bool) {
 	for key := range keys.All() {
-		var parse parser
 		switch key.VR {
-		case dicom.DA:
-			parse = parseDate
-		case dicom.TM:
-			parse = parseTime
-		case dicom.DT:
-			parse = parseDateTime
+		case dicom.DA, dicom.TM, dicom.DT:
 		case dicom.SQ:
 			for _, item := range keys.Items(key.Tag) {
 				if t, ok := check(item); !ok {
@@ -222,7 +212,7 @@ func check(keys *dicom.Dataset) (tag.Tag, bool) {
 			if universal(v) {
 				continue
 			}
-			if _, ok := parseRange(v, parse); !ok {
+			if _, ok := parseRange(key.VR, v, time.UTC); !ok {
 				return key.Tag, false
 			}
 		}

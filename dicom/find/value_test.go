@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nhip/dicom"
 )
 
 func TestWildcard(t *testing.T) {
@@ -88,19 +90,19 @@ func TestRanges(t *testing.T) {
 		{vr: "DT", key: "20260114080000-0500-", in: []string{"20260114130000"}, out: []string{"20260114125959"}},
 		{vr: "DT", key: "2026+1500", invalid: true},
 	} {
-		parse := map[string]parser{"DA": parseDate, "TM": parseTime, "DT": parseDateTime}[c.vr]
-		r, ok := parseRange(c.key, parse)
+		vr, _ := dicom.ParseVR(c.vr)
+		r, ok := parseRange(vr, c.key, time.UTC)
 		if ok == c.invalid {
 			t.Errorf("%s %q: valid is %v", c.vr, c.key, ok)
 			continue
 		}
 		for _, v := range c.in {
-			if !r.holds(v, parse, time.UTC, time.UTC) {
+			if m, ok := parseMoment(vr, v, time.UTC); !ok || !r.Contains(m.Time) {
 				t.Errorf("%s %q does not match %q", c.vr, c.key, v)
 			}
 		}
 		for _, v := range c.out {
-			if r.holds(v, parse, time.UTC, time.UTC) {
+			if m, ok := parseMoment(vr, v, time.UTC); ok && r.Contains(m.Time) {
 				t.Errorf("%s %q matches %q", c.vr, c.key, v)
 			}
 		}
@@ -110,8 +112,8 @@ func TestRanges(t *testing.T) {
 // The note of PS3.4 section C.2.2.2.5: a study date of 20060705-20060707 and a
 // study time of 1000-1800 combined are one interval of 56 hours.
 func TestCombinedRange(t *testing.T) {
-	date, _ := parseRange("20060705-20060707", parseDate)
-	clock, _ := parseRange("1000-1800", parseTime)
+	date, _ := parseRange(dicom.DA, "20060705-20060707", nil)
+	clock, _ := parseRange(dicom.TM, "1000-1800", nil)
 	r, ok := combined(date, clock)
 	if !ok {
 		t.Fatal("not combined")
@@ -119,13 +121,13 @@ func TestCombinedRange(t *testing.T) {
 	for value, want := range map[string]bool{
 		"200607050959": false, "200607051000": true, "200607060100": true, "200607071800": true, "200607071801": false,
 	} {
-		if r.holds(value, parseDateTime, time.UTC, time.UTC) != want {
+		if m, _ := parseMoment(dicom.DT, value, time.UTC); r.Contains(m.Time) != want {
 			t.Errorf("%s: %v", value, !want)
 		}
 	}
-	for _, c := range [][2]string{{"20060705", "1000-1800"}, {"20060705-", "-1800"}, {"20060705-20060707", "1000"}} {
-		date, _ := parseRange(c[0], parseDate)
-		clock, _ := parseRange(c[1], parseTime)
+	for _, c := range [][2]string{{"20060705", "1000-"}, {"20060705-", "-1800"}, {"20060705-20060707", "1000"}} {
+		date, _ := parseRange(dicom.DA, c[0], nil)
+		clock, _ := parseRange(dicom.TM, c[1], nil)
 		if _, ok := combined(date, clock); ok {
 			t.Errorf("%v are combined", c)
 		}
