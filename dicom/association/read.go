@@ -28,7 +28,7 @@ type pduReader struct {
 
 const (
 	firstBuffer = 4 << 10
-	fullBuffer  = 256 << 10 // read ahead of a sender that is fast
+	fullBuffer  = 2*(DefaultMaxPDU+ul.HeaderLength) + 4<<10 // two of the longest PDUs and a command set: then hardly any is moved
 )
 
 // next returns the next PDU; the body is valid until the next call. The first
