@@ -14,6 +14,7 @@ import (
 	"nhip/dicom"
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
+	"nhip/dicom/find"
 	"nhip/dicom/service"
 	"nhip/dicom/service/servicetest"
 	"nhip/dicom/tag"
@@ -171,6 +172,23 @@ func answers(t *testing.T, address, called, query string) []string {
 	return all
 }
 
+// askedByUs asks a worklist as SCU, with the same result.
+func askedByUs(t *testing.T, address, called string, keys *dicom.Dataset) []string {
+	t.Helper()
+	a := servicetest.Dial(t, address, association.Proposal{Called: called, Contexts: service.Propose(worklist.Class)})
+	var all []string
+	status, _, err := find.Find(t.Context(), a, worklist.Class, keys, func(d *dicom.Dataset) bool {
+		all = append(all, words(keys, d))
+		return true
+	})
+	if err != nil || status.Code != dimse.Success {
+		t.Errorf("%s: %v, %v", called, status, err)
+	}
+	servicetest.Release(t, a)
+	slices.Sort(all)
+	return all
+}
+
 func words(keys, d *dicom.Dataset) string {
 	var b strings.Builder
 	for e := range keys.All() {
@@ -216,7 +234,13 @@ func TestWlmscpfsAndOrthanc(t *testing.T) {
 	})
 	ours := servicetest.Serve(t, service.Mux{worklist.SCP(steps, worklist.Options{})})
 
-	queries := map[string]int{}
+	queries, keys := map[string]int{}, map[string]*dicom.Dataset{}
+	ask := func(address, called, query string) []string {
+		if k := keys[query]; k != nil {
+			return askedByUs(t, address, called, k)
+		}
+		return answers(t, address, called, query)
+	}
 	want := map[int]int{0: 10, 1: 10, 3: 10, 10: 10, 11: 10, 5: 6}
 	for i := range 13 {
 		path := filepath.Join(dir, fmt.Sprintf("query%d.dcm", i))
@@ -249,27 +273,19 @@ func TestWlmscpfsAndOrthanc(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(dir, fmt.Sprintf("own%d.dcm", i))
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Write(f, "1.2.840.10008.1.2"); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		queries[path] = q.n
+		name := fmt.Sprintf("own%d.dcm", i)
+		queries[name], keys[name] = q.n, d
 	}
 	total := 0
 	for path, n := range queries {
 		name := filepath.Base(path)
-		got := answers(t, ours, "NHIP", path)
+		got := ask(ours, "NHIP", path)
 		if len(got) != n {
 			t.Errorf("%s: %d answers, %d expected", name, len(got), n)
 		}
 		total += len(got)
 		for peer, address := range map[string]string{"wlmscpfs": "127.0.0.1:" + port, "Orthanc": orthanc.Address} {
-			theirs := answers(t, address, "OFFIS", path)
+			theirs := ask(address, "OFFIS", path)
 			if diff := cmp.Diff(theirs, got); (diff != "") != (except[name] == peer) {
 				t.Errorf("%s: %s gives %d answers, we %d: %s", name, peer, len(theirs), len(got), diff)
 			}
