@@ -1,6 +1,7 @@
 package ul
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -50,8 +51,8 @@ func (u UserIdentity) GoString() string { return u.String() }
 func (r *reader) userIdentity() UserIdentity {
 	u := UserIdentity{Type: IdentityType(r.byte("user identity type"))}
 	u.PositiveResponse = r.byte("positive response requested") == 1
-	u.Primary = r.field("primary field of a user identity")
-	u.Secondary = r.field("secondary field of a user identity")
+	u.Primary = bytes.Clone(r.field("primary field of a user identity")) // the buffer is the reader's
+	u.Secondary = bytes.Clone(r.field("secondary field of a user identity"))
 	return u
 }
 
