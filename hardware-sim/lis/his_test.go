@@ -49,10 +49,7 @@ func startGatewayOf(t *testing.T, release int, o ack.Options, change func([]byte
 			v = ack.Verdict{Code: hl7.ApplicationError, Errors: []hl7.Error{{Location: "PID-3", Code: hl7.ErrorUnknownKey, Text: "nobody | known"}}}
 		}
 		var answers [][]byte
-		if a, ok := o.Accept(m, true, v, "N1", time.Now()); ok {
-			answers = append(answers, change(a.Message))
-		}
-		if a, ok := o.Answer(m, v, "N2", time.Now(), nil); ok {
+		for _, a := range o.Answers(m, true, v, func() string { return "N2" }, time.Now()) {
 			answers = append(answers, change(a.Message))
 		}
 		return mllp.Join(answers), nil

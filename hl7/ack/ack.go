@@ -171,6 +171,25 @@ func (o Options) Answer(m *hl7.Message, v Verdict, id string, now time.Time, seg
 	return a, true
 }
 
+// Answers are the acknowledgements that are due, in their order, for a receiver that
+// stores and processes a message at once: the accept acknowledgement, and unless it
+// was negative, the application acknowledgement without further segments. id gives the
+// control ID of each.
+func (o Options) Answers(m *hl7.Message, stored bool, v Verdict, id func() string, now time.Time) []Answer {
+	var all []Answer
+	if PlanFor(m, o.Mode).Accept.Wants(stored) {
+		a, _ := o.Accept(m, stored, v, id(), now)
+		if all = append(all, a); !stored {
+			return all
+		}
+	}
+	if PlanFor(m, o.Mode).Application.Wants(v.Good()) {
+		a, _ := o.Answer(m, v, id(), now, nil)
+		all = append(all, a)
+	}
+	return all
+}
+
 // queryEcho is what an answer to a query has to repeat: QAK (from 2.4 on) and QPD, or
 // QRD and QRF. It is empty for what is no query.
 func queryEcho(m *hl7.Message, code hl7.AckCode) []byte {

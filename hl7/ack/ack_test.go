@@ -2,6 +2,7 @@ package ack_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,36 @@ func TestMatrixOfMSH15AndMSH16(t *testing.T) {
 		}
 		if got := answered(t, m, "", false, refused); got != c.bad {
 			t.Errorf("%q, %q refused: %q, want %q", c.accept, c.application, got, c.bad)
+		}
+	}
+}
+
+// Together and in order: what was refused for the accept acknowledgement is the end.
+func TestAnswersInTheirOrder(t *testing.T) {
+	n := 0
+	id := func() string { n++; return fmt.Sprint("N", n) }
+	for _, c := range matrix {
+		m := message(t, "ORU^R01^ORU_R01", "2.5.1", c.accept, c.application)
+		want := strings.Fields(c.bad)
+		if len(want) > 1 {
+			want = want[:1]
+		}
+		for _, run := range []struct {
+			stored bool
+			v      ack.Verdict
+			want   []string
+		}{{true, good, strings.Fields(c.good)}, {false, refused, want}} {
+			n = 0
+			var got []string
+			for i, a := range (ack.Options{}).Answers(m, run.stored, run.v, id, now) {
+				if a.ControlID != fmt.Sprint("N", i+1) {
+					t.Errorf("control ID %s", a.ControlID)
+				}
+				got = append(got, code(t, a))
+			}
+			if !slices.Equal(got, run.want) || n != len(got) {
+				t.Errorf("%q, %q, stored %v: %v, want %v", c.accept, c.application, run.stored, got, run.want)
+			}
 		}
 	}
 }

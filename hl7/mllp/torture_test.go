@@ -105,16 +105,9 @@ func (r *receiver) handle(_ context.Context, frame []byte) ([]byte, error) {
 	if stored && !m.IsAcknowledgement() {
 		r.stored <- m.ControlID()
 	}
-	o := ack.Options{Mode: r.mode, Confirm: hl7.Always}
 	var answers [][]byte
-	accept, ok := o.Accept(m, stored, v, "N1", time.Now())
-	if ok {
-		answers = append(answers, accept.Message)
-	}
-	if !ok || stored { // what was refused is not processed
-		if answer, ok := o.Answer(m, v, "N2", time.Now(), nil); ok {
-			answers = append(answers, answer.Message)
-		}
+	for _, a := range (ack.Options{Mode: r.mode, Confirm: hl7.Always}).Answers(m, stored, v, func() string { return "N" }, time.Now()) {
+		answers = append(answers, a.Message)
 	}
 	return Join(answers), nil
 }
@@ -362,7 +355,7 @@ func TestTorture(t *testing.T) {
 	})
 	row("other delimiters", func(t *testing.T, r *receiver, s *sender) {
 		s.write(t, frame("MSH$%*!@$LAB%1.2%ISO$$LIS$$20260114$$ORU%R01%ORU_R01$1$P$2.5.1\r"))
-		if answer := s.raw(t); !strings.HasPrefix(answer, "MSH$%*!@$LIS$$LAB%1.2%ISO$$") || !strings.Contains(answer, "$ACK%R01%ACK$N2$P$2.5.1\rMSA$AA$1\r") {
+		if answer := s.raw(t); !strings.HasPrefix(answer, "MSH$%*!@$LIS$$LAB%1.2%ISO$$") || !strings.Contains(answer, "$ACK%R01%ACK$N$P$2.5.1\rMSA$AA$1\r") {
 			t.Errorf("%q", answer)
 		}
 		s.noMore(t)
