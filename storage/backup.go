@@ -83,7 +83,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (m Mark, c Count, err e
 			return m, b.count, err
 		}
 	}
-	return m, b.count, errors.Join(f.json(frameEnd, b.count), f.w.Flush())
+	return m, b.count, errors.Join(f.json(frameEnd, b.count), f.close())
 }
 
 func (v *view) mark() (Mark, error) {

@@ -10,11 +10,13 @@ import (
 	"io"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
 )
 
 // A backup is a stream of frames: kind, length of the payload in four bytes,
 // payload, and eight bytes of a checksum over everything up to there, so that no
-// frame is changed, dropped, doubled or moved without notice.
+// frame is changed, dropped, doubled or moved without notice. The whole is compressed
+// (zstd); older ones were not, and are read too.
 const (
 	framesMagic = "nhip backup\n"
 	maxFrame    = 1 << 20
@@ -37,15 +39,22 @@ func badBackup(format string, args ...any) error {
 
 type frameWriter struct {
 	w     *bufio.Writer
+	z     *zstd.Encoder
 	sum   hash.Hash64
 	bytes int64
 }
 
 func newFrameWriter(w io.Writer) (*frameWriter, error) {
-	f := &frameWriter{w: bufio.NewWriterSize(w, 256<<10), sum: xxhash.New()}
-	_, err := f.w.WriteString(framesMagic)
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(maxWindow))
+	if err != nil {
+		return nil, err
+	}
+	f := &frameWriter{w: bufio.NewWriterSize(z, 256<<10), z: z, sum: xxhash.New()}
+	_, err = f.w.WriteString(framesMagic)
 	return f, err
 }
+
+func (f *frameWriter) close() error { return errors.Join(f.w.Flush(), f.z.Close()) }
 
 func (f *frameWriter) frame(kind byte, parts ...[]byte) error {
 	n := 0
@@ -80,7 +89,11 @@ type frameReader struct {
 }
 
 func newFrameReader(r io.Reader) (*frameReader, error) {
-	f := &frameReader{r: bufio.NewReaderSize(r, 256<<10), sum: xxhash.New()}
+	plain, err := decompress(r)
+	if err != nil {
+		return nil, err
+	}
+	f := &frameReader{r: bufio.NewReaderSize(plain, 256<<10), sum: xxhash.New()}
 	magic := make([]byte, len(framesMagic))
 	if _, err := io.ReadFull(f.r, magic); err != nil {
 		return nil, f.broken(err)
@@ -89,6 +102,26 @@ func newFrameReader(r io.Reader) (*frameReader, error) {
 		return nil, badBackup("it does not begin like a backup")
 	}
 	return f, nil
+}
+
+// maxWindow bounds the memory that reading a compressed backup takes.
+const maxWindow = 8 << 20
+
+// decompress gives the plain bytes of a backup.
+func decompress(r io.Reader) (io.Reader, error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	magic, err := in.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: at its beginning: %w", ErrBackup, err)
+	}
+	if string(magic) != "\x28\xb5\x2f\xfd" {
+		return in, nil
+	}
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBackup, err)
+	}
+	return z, nil
 }
 
 // next reads a frame. The payload is good until the next call.

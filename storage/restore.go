@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"nhip/storage/diskguard"
 	"nhip/storage/spool"
 )
 
@@ -26,6 +27,9 @@ var ErrNotEmpty = errors.New("storage: a restore needs an empty folder, or one t
 // RestoreOptions say how a restored store goes on.
 type RestoreOptions struct {
 	Log *slog.Logger
+	// Disk is asked for the free space: a restore ends with ErrDiskFull before
+	// there is none. Nil asks nobody.
+	Disk diskguard.Probe
 	// Next gives the last number that may have been given out in a channel or a
 	// queue whose last one in the backup is known. What was given out after the
 	// backup was made is not in it: the numbers up to there are passed over.
@@ -87,6 +91,9 @@ type restore struct {
 	s     *Store // no more than what Badger's settings need
 	batch *badger.WriteBatch
 	spool *spool.Spool
+
+	room    diskguard.Probe
+	unasked int // bytes until the disk is looked at
 }
 
 func newRestore(work string, o RestoreOptions) (*restore, error) {
@@ -103,7 +110,7 @@ func newRestore(work string, o RestoreOptions) (*restore, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &restore{s: s, spool: sp}, nil
+	return &restore{s: s, spool: sp, room: o.Disk}, nil
 }
 
 // mark begins the records: all of them are of the commit of the mark.
@@ -113,13 +120,51 @@ func (w *restore) mark(m Mark) error {
 }
 
 func (w *restore) record(key, record []byte) error {
+	if err := w.takes(len(key) + len(record)); err != nil {
+		return err
+	}
 	if err := w.batch.Set(slices.Clone(key), slices.Clone(record)); err != nil {
 		return fmt.Errorf("storage: restore: %s", reason(err))
 	}
 	return nil
 }
 
-func (w *restore) object(ref spool.Ref, r io.Reader) error { return w.spool.Put(ref, r, true) }
+func (w *restore) object(ref spool.Ref, r io.Reader) error {
+	return w.spool.Put(ref, &roomReader{r: r, w: w}, true)
+}
+
+// restoreRoom is what stays free on the disk of a restore, and how often that is
+// looked at: a small file can say that it holds much.
+const (
+	restoreRoom  = 2*memReserve + compactionRoom
+	restoreEvery = 4 << 20
+)
+
+// takes asks for room for so many bytes more.
+func (w *restore) takes(n int) error {
+	if w.unasked -= n; w.unasked > 0 || w.room == nil {
+		return nil
+	}
+	w.unasked = restoreEvery
+	if free, _, err := w.room(w.s.o.Dir); err == nil && free < restoreRoom {
+		return fmt.Errorf("storage: restore: %w", ErrDiskFull)
+	}
+	return nil
+}
+
+// A roomReader ends where the disk has no room for what it gives.
+type roomReader struct {
+	r io.Reader
+	w *restore
+}
+
+func (r *roomReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if full := r.w.takes(n); full != nil {
+		return 0, full
+	}
+	return n, err
+}
 
 func (w *restore) close() error {
 	var err error

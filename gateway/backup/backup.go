@@ -25,6 +25,7 @@ import (
 	"nhip/gateway/interpret"
 	"nhip/gateway/vitals"
 	"nhip/storage"
+	"nhip/storage/diskguard"
 )
 
 // The ends of the names of backups.
@@ -250,6 +251,7 @@ func Restore(ctx context.Context, file, dir, passphrase string, log *slog.Logger
 	}
 	defer done()
 	report.Mark, report.Count, report.Problems, err = storage.Restore(ctx, r, dir, storage.RestoreOptions{
+		Disk: diskguard.System,
 		Log:  log,
 		Next: func(last uint64) uint64 { return after(last, now) },
 		Finish: func(ctx context.Context, s *storage.Store) error {

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"nhip/storage"
 )
@@ -231,4 +234,27 @@ func TestBackupTellsWhatTheStoreHasLost(t *testing.T) {
 	if err != nil || len(problems) != 1 {
 		t.Errorf("%v %v", problems, err)
 	}
+}
+
+// Backups were not compressed once.
+func TestABackupThatIsNotCompressedIsRead(t *testing.T) {
+	s, acknowledged := loaded(t, 5)
+	whole := backup(t, s)
+	z, err := zstd.NewReader(bytes.NewReader(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	plain, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, problems, err := storage.VerifyBackup(t.Context(), bytes.NewReader(plain)); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, _, _, err := storage.Restore(t.Context(), bytes.NewReader(plain), dir, storage.RestoreOptions{Next: same}); err != nil {
+		t.Fatal(err)
+	}
+	mustHaveAll(t, open(t, storage.Options{Dir: dir}), acknowledged)
 }
