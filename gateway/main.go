@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // a spare PC may have no zone data
@@ -23,6 +25,7 @@ import (
 	"nhip/drivers/port"
 	"nhip/drivers/profile"
 	"nhip/gateway/config"
+	"nhip/gateway/reason"
 	"nhip/gateway/run"
 	"nhip/storage"
 )
@@ -138,36 +141,56 @@ func startStatus(err error) int {
 
 type checkCommand struct {
 	Config string `help:"Configuration file." type:"path" required:"" placeholder:"FILE"`
+	Lang   string `help:"Language: en or vi; else that of the environment (LC_ALL, LC_MESSAGES, LANG)." enum:",en,vi" default:""`
 }
 
+// language is that of a flag, else of the environment.
+func language(flag string) reason.Language {
+	if strings.HasPrefix(cmp.Or(flag, os.Getenv("LC_ALL"), os.Getenv("LC_MESSAGES"), os.Getenv("LANG")), "vi") {
+		return reason.Vietnamese
+	}
+	return reason.English
+}
+
+// Sentences of the check, in English and Vietnamese.
+var (
+	unchecked = [2]string{"note: what waits for a removed destination was not checked: %v\n", "lưu ý: chưa kiểm tra được những gì đang chờ gửi tới nơi nhận đã bỏ: %v\n"}
+	checked   = [2]string{"%s is good: %d analysers, %d modalities, %d monitors, %d systems, %d destinations.\n", "%s dùng được: %d máy xét nghiệm, %d máy chụp, %d monitor, %d hệ thống, %d nơi nhận.\n"}
+)
+
 func (c *checkCommand) Run() (int, error) {
+	lang := language(c.Lang)
 	var running bool
 	queues := func() map[string]int { return nil }
 	if cfg, _ := config.Load(c.Config, config.Env{}); cfg != nil {
 		waiting, isRunning, err := run.Waiting(cfg)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "note: what waits for a removed destination was not checked:", err)
+			fmt.Fprintf(os.Stderr, unchecked[lang], err)
 		}
 		running = isRunning
 		queues = func() map[string]int { return waiting }
 	}
-	cfg, ok := load(c.Config, queues)
+	cfg, ok := loadIn(lang, c.Config, queues)
 	if cfg != nil && !running {
 		for _, p := range cfg.Probe() {
-			fmt.Fprintln(os.Stderr, p)
+			fmt.Fprintln(os.Stderr, p.In(lang))
 			ok = ok && p.Warning
 		}
 	}
 	if !ok {
 		return exitBad, nil
 	}
-	fmt.Printf("%s is good: %d analysers, %d modalities, %d monitors, %d systems, %d destinations.\n", c.Config,
+	fmt.Printf(checked[lang], c.Config,
 		len(cfg.Analysers), len(cfg.Modalities), len(cfg.Monitors), len(cfg.HL7Peers), len(cfg.Destinations))
 	return exitGood, nil
 }
 
 // load reads a configuration and prints what is wrong with it.
 func load(file string, queues func() map[string]int) (*config.Config, bool) {
+	return loadIn(language(""), file, queues)
+}
+
+func loadIn(lang reason.Language, file string, queues func() map[string]int) (*config.Config, bool) {
 	if file == "" {
 		return config.Default(), true
 	}
@@ -179,7 +202,7 @@ func load(file string, queues func() map[string]int) (*config.Config, bool) {
 	env.Queues = queues
 	cfg, problems := config.Load(file, env)
 	for _, p := range problems {
-		fmt.Fprintln(os.Stderr, p)
+		fmt.Fprintln(os.Stderr, p.In(lang))
 	}
 	return cfg, config.Good(problems)
 }

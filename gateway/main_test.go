@@ -67,6 +67,15 @@ func TestAConfigurationWithAnUnknownKeyIsRefusedInWords(t *testing.T) {
 			t.Errorf("nhip %s says %s", command, out)
 		}
 	}
+	for want, c := range map[string]*exec.Cmd{
+		`không có khóa "lisen": có phải là "listen"?`: nhip("check", "--lang", "vi", "--config", bad),
+		"dùng được: 0 máy xét nghiệm":                 nhip("check", "--config", good),
+	} {
+		c.Env = append(c.Environ(), "LC_ALL=vi_VN.UTF-8")
+		if out, _ := c.CombinedOutput(); !strings.Contains(string(out), want) {
+			t.Errorf("in Vietnamese it says %s", out)
+		}
+	}
 	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was made of a bad configuration: %v", err)
 	}

@@ -87,7 +87,7 @@ type endpoint struct {
 }
 
 func (k *checker) wrong(key, where, text string, args ...any) {
-	k.problems = append(k.problems, Problem{Line: k.lines.of(key), Where: where, Text: fmt.Sprintf(text, args...)})
+	k.problems = append(k.problems, Problem{Line: k.lines.of(key), Where: where, Text: fmt.Sprintf(text, args...), vietnamese: inVietnamese(text, args)})
 }
 
 func (k *checker) note(key, where, text string, args ...any) {
@@ -148,7 +148,7 @@ func (k *checker) backups() {
 		return
 	}
 	if _, err := os.Stat(k.Backup.PassphraseFile); err != nil {
-		k.wrong("backup.passphrase_file", "[backup]", "passphrase_file cannot be read: %s", reason(err))
+		k.wrong("backup.passphrase_file", "[backup]", "passphrase_file cannot be read: %s", unusable(err))
 	}
 }
 
@@ -242,7 +242,7 @@ func (k *checker) destinations() {
 			k.sinks[d.Name] = d
 		}
 		if d.Address != "" {
-			k.destinationAddress(key, where, d.Address)
+			k.peerAddress(key+".address", where, d.Address)
 		}
 		k.between(key+".max_reject", where, "max_reject", d.MaxReject, 0, 100000)
 		k.between(key+".connections", where, "connections", d.Connections, 1, 16)
@@ -253,15 +253,16 @@ func (k *checker) destinations() {
 	}
 }
 
-func (k *checker) destinationAddress(key, where, address string) {
+// peerAddress checks an address that we connect to.
+func (k *checker) peerAddress(key, where, address string) {
 	host, port, err := hostPort(address)
 	switch {
 	case err != nil:
-		k.wrong(key+".address", where, "address: %v", err)
+		k.wrong(key, where, "address: %v", err)
 	case host == "" || port == "0":
-		k.wrong(key+".address", where, "address: %q must name a host and its port", address)
+		k.wrong(key, where, "address: %q must name a host and its port", address)
 	case k.ownListener(host, port):
-		k.wrong(key+".address", where, "address: %s is this gateway itself: what it sends would come back", address)
+		k.wrong(key, where, "address: %s is this gateway itself: what it sends would come back", address)
 	}
 }
 
@@ -337,6 +338,9 @@ func (k *checker) modality(i int, m Modality, titles map[string]string) {
 		k.wrong(key+".certificate", where, "certificate: there is no [dicom] tls_listen on which it could be shown")
 	case k.DICOM.TLSClients == CertificateNone:
 		k.wrong(key+".certificate", where, `certificate: [dicom] tls_clients = "none" asks for none`)
+	}
+	if m.Reports != "" {
+		k.peerAddress(key+".reports", where, m.Reports)
 	}
 	k.to(key, where, m.To, KindDICOM)
 	if len(m.To) == 0 {
@@ -420,7 +424,7 @@ func (k *checker) secretFile(key, where, name, file string) {
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
-		k.wrong(key, where, "%s: %s: %s", name, file, reason(err))
+		k.wrong(key, where, "%s: %s: %s", name, file, unusable(err))
 		return
 	case !info.Mode().IsRegular():
 		k.wrong(key, where, "%s: %s is not a file", name, file)
@@ -431,7 +435,7 @@ func (k *checker) secretFile(key, where, name, file string) {
 		k.note(key, where, "%s: others than its owner may read %s: chmod 600", name, file)
 	}
 	if p, err := firstLine(file); err != nil {
-		k.wrong(key, where, "%s: %s: %s", name, file, reason(err))
+		k.wrong(key, where, "%s: %s: %s", name, file, unusable(err))
 	} else if p == "" {
 		k.wrong(key, where, "%s: the first line of %s is empty: it is the secret", name, file)
 	}
@@ -619,14 +623,14 @@ func plain(s string) bool {
 
 func hostPort(address string) (host, port string, err error) {
 	if address == "" {
-		return "", "", fmt.Errorf("it is empty: write [] to switch the listener off")
+		return "", "", say("it is empty: write [] to switch the listener off")
 	}
 	host, port, err = net.SplitHostPort(address)
 	if err != nil {
-		return "", "", fmt.Errorf("%q is not of the form HOST:PORT", address)
+		return "", "", say("%q is not of the form HOST:PORT", address)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return "", "", fmt.Errorf("%q: the port must be a number from 0 to 65535", address)
+		return "", "", say("%q: the port must be a number from 0 to 65535", address)
 	}
 	return host, port, nil
 }

@@ -16,6 +16,7 @@ import (
 	_ "time/tzdata" // a site's PC may have no time zone data
 
 	"nhip/dicom/association"
+	"nhip/gateway/reason"
 )
 
 // Sample is the commented sample file: every key with its default and reason.
@@ -88,6 +89,7 @@ type DICOM struct {
 	MaxAssociations int      `toml:"max_associations" default:"50"`
 	MaxPerModality  int      `toml:"max_per_modality" default:"16"` // of one address, and of one AE title
 	SOPClasses      []string `toml:"sop_classes" default:""`        // besides the storage SOP classes of PS3.6
+	Worklist        string   `toml:"worklist" default:""`           // a folder of worklist files; after Load relative to the working directory
 
 	// PS3.15 sections B.12 and B.13. After Load files are relative to the working directory.
 	TLSListen      []string `toml:"tls_listen" default:""`
@@ -158,7 +160,16 @@ type Modality struct {
 	Certificate string        `toml:"certificate" default:""`
 	Silent      time.Duration `toml:"silent" default:"0" never:"yes"`
 	To          []string      `toml:"to" default:""`
+
+	Accept  string `toml:"accept" default:"all" oneof:"all destinations"`
+	Reports string `toml:"reports" default:""` // host:port for storage commitment reports
 }
+
+// What a modality may send.
+const (
+	AcceptAll          = "all"          // every storage SOP class; what a destination does not take is held
+	AcceptDestinations = "destinations" // what every destination takes
+)
 
 // Monitor is one [[monitor]].
 type Monitor struct {
@@ -296,10 +307,19 @@ type Problem struct {
 	Where   string // the block, e.g. `analyser "xn-1"`, and key
 	Text    string // what is wrong and what to do about it
 	Warning bool   // worth saying; the gateway starts nevertheless
+
+	vietnamese string // the Text
 }
 
-// String is the problem as one line.
-func (p Problem) String() string {
+// String is the problem as one line, in English.
+func (p Problem) String() string { return p.In(reason.English) }
+
+// In is the problem as one line in a language.
+func (p Problem) In(l reason.Language) string {
+	note, text := "note: ", p.Text
+	if l == reason.Vietnamese {
+		note, text = "lưu ý: ", p.vietnamese
+	}
 	var b strings.Builder
 	if p.File != "" {
 		b.WriteString(p.File)
@@ -309,12 +329,12 @@ func (p Problem) String() string {
 		b.WriteString(": ")
 	}
 	if p.Warning {
-		b.WriteString("note: ")
+		b.WriteString(note)
 	}
 	if p.Where != "" {
 		b.WriteString(p.Where + ": ")
 	}
-	return b.String() + p.Text
+	return b.String() + text
 }
 
 // Good reports whether there are no problems but warnings.
@@ -339,7 +359,9 @@ func Default() *Config {
 func Load(file string, env Env) (*Config, []Problem) {
 	b, err := readFile(file)
 	if err != nil {
-		return nil, []Problem{{File: file, Text: "cannot be read: " + reason(err)}}
+		problem := problemOf(0, "cannot be read: %s", unusable(err))
+		problem.File = file
+		return nil, []Problem{problem}
 	}
 	c, problems := parse(b, file)
 	if c != nil {
@@ -396,7 +418,7 @@ func (c *Config) complete(file string) {
 	for i := range c.MQTTUsers {
 		c.MQTTUsers[i].PasswordFile = under(dir, c.MQTTUsers[i].PasswordFile)
 	}
-	for _, file := range []*string{&c.DICOM.TLSCertificate, &c.DICOM.TLSKey, &c.DICOM.TLSCA} {
+	for _, file := range []*string{&c.DICOM.Worklist, &c.DICOM.TLSCertificate, &c.DICOM.TLSKey, &c.DICOM.TLSCA} {
 		*file = under(dir, *file)
 	}
 	c.SMTP.PasswordFile = under(dir, c.SMTP.PasswordFile)

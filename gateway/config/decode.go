@@ -44,7 +44,7 @@ func readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("it is larger than %d MiB", maxFile>>20)
+		return nil, say("it is larger than %d MiB", maxFile>>20)
 	}
 	return b, nil
 }
@@ -67,10 +67,15 @@ func parse(b []byte, file string) (*Config, []Problem) {
 func syntax(err error) Problem {
 	var de *toml.DecodeError
 	if !errors.As(err, &de) {
-		return Problem{Text: "is not TOML: " + err.Error()}
+		return problemOf(0, "is not TOML: %v", err)
 	}
 	row, col := de.Position()
-	return Problem{Line: row, Text: fmt.Sprintf("column %d is not TOML: %s", col, strings.TrimPrefix(de.Error(), "toml: "))}
+	return problemOf(row, "column %d is not TOML: %s", col, strings.TrimPrefix(de.Error(), "toml: "))
+}
+
+// problemOf is a problem of the file as a whole.
+func problemOf(line int, text string, args ...any) Problem {
+	return Problem{Line: line, Text: fmt.Sprintf(text, args...), vietnamese: inVietnamese(text, args)}
 }
 
 // positions walks the text, which is known to be TOML.
@@ -128,7 +133,7 @@ type decoder struct {
 }
 
 func (d *decoder) problem(path, where, text string, args ...any) {
-	d.problems = append(d.problems, Problem{Line: d.lines.of(path), Where: where, Text: fmt.Sprintf(text, args...)})
+	d.problems = append(d.problems, Problem{Line: d.lines.of(path), Where: where, Text: fmt.Sprintf(text, args...), vietnamese: inVietnamese(text, args)})
 }
 
 // table fills the struct v. label names the block for people.
@@ -246,7 +251,7 @@ func set(v reflect.Value, got any) error {
 	case durationType:
 		n, err := time.ParseDuration(text)
 		if !isText || err != nil || n < 0 || n == 0 && text != "0" {
-			return fmt.Errorf(`it must be a length of time such as "30s" or "5m"`)
+			return say(`it must be a length of time such as "30s" or "5m"`)
 		}
 		v.SetInt(int64(n))
 		return nil
@@ -259,14 +264,14 @@ func set(v reflect.Value, got any) error {
 	case locationType:
 		zone, err := time.LoadLocation(text)
 		if !isText || err != nil || text == "" || text == "Local" {
-			return fmt.Errorf(`%s is no time zone; write one as "Asia/Ho_Chi_Minh"`, show(got))
+			return say(`%s is no time zone; write one as "Asia/Ho_Chi_Minh"`, show(got))
 		}
 		v.Set(reflect.ValueOf(zone))
 		return nil
 	case prefixType:
 		p, err := parsePrefix(text)
 		if !isText || err != nil {
-			return fmt.Errorf(`%s is neither an IP address nor a network such as "192.168.1.0/24"`, show(got))
+			return say(`%s is neither an IP address nor a network such as "192.168.1.0/24"`, show(got))
 		}
 		v.Set(reflect.ValueOf(p))
 		return nil
@@ -279,13 +284,13 @@ func setPlain(v reflect.Value, got any) error {
 	case reflect.String:
 		s, ok := got.(string)
 		if !ok {
-			return fmt.Errorf("it must be one text in quotes, not %s", show(got))
+			return say("it must be one text in quotes, not %s", show(got))
 		}
 		v.SetString(s)
 	case reflect.Int:
 		n, ok := got.(int64)
 		if !ok {
-			return fmt.Errorf("it must be a whole number, not %s", show(got))
+			return say("it must be a whole number, not %s", show(got))
 		}
 		v.SetInt(n)
 	default:
@@ -323,7 +328,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 }
 
 func parseSize(got any) (Size, error) {
-	wrong := fmt.Errorf(`it must be a size such as "64 MiB", not %s`, show(got))
+	wrong := say(`it must be a size such as "64 MiB", not %s`, show(got))
 	text, ok := got.(string)
 	if n, isInt := got.(int64); isInt {
 		text, ok = strconv.FormatInt(n, 10), true
@@ -405,17 +410,17 @@ func sortByLine(problems []Problem) {
 	})
 }
 
-// reason is why a file cannot be used, without its name.
-func reason(err error) string {
+// unusable is why a file cannot be used, without its name.
+func unusable(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "it is not there"
+		return say("it is not there")
 	case errors.Is(err, fs.ErrPermission):
-		return "this user may not read it"
+		return say("this user may not read it")
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
-		return pe.Err.Error()
+		return pe.Err
 	}
-	return err.Error()
+	return err
 }

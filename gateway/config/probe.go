@@ -45,7 +45,7 @@ func (k *checker) probeListen(key, where, address string) {
 		l.Close()
 		return
 	}
-	text := err.Error()
+	text := err.Error() // the others are in phrases
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		text = "another program on this machine has this port"
@@ -74,7 +74,7 @@ func (k *checker) probeDevice(key, where, name string) {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		k.wrong(key, where, "port: %s: %s (is the adapter plugged in?)", name, reason(err))
+		k.wrong(key, where, "port: %s: %s (is the adapter plugged in?)", name, unusable(err))
 	case info.Mode()&fs.ModeCharDevice == 0:
 		k.wrong(key, where, "port: %s is not a serial device", name)
 	}
@@ -85,7 +85,7 @@ func (k *checker) probeData() {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		k.wrong("site.data", "[site]", "data: %s: %s", k.Site.Data, reason(err))
+		k.wrong("site.data", "[site]", "data: %s: %s", k.Site.Data, unusable(err))
 	case !info.IsDir():
 		k.wrong("site.data", "[site]", "data: %s is not a folder", k.Site.Data)
 	}
