@@ -90,7 +90,7 @@ mkdir -p build
 CGO_ENABLED=0 go build -o build/report .ci/report.go || exit 1
 # The report reads the stream and decides; the shell sees its exit status.
 # shellcheck disable=SC2086
-go test $race -shuffle=on -p 2 -timeout 14m -json $TESTFLAGS ./... | build/report || failed="$failed, go test"
+go test $race -shuffle=on -p 2 -timeout 40m -json $TESTFLAGS ./... | build/report || failed="$failed, go test"
 
 # Test, figure, limit and verdict of what was measured, also in build/soak.json.
 step "figures" go run .ci/figures.go
