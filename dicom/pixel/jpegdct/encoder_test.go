@@ -169,9 +169,11 @@ func forward(in []float64, stride, at int, center float64) float64 {
 	u, v := at%8, at/8
 	sum := 0.0
 	for y := range 8 {
+		line := 0.0
 		for x := range 8 {
-			sum += (in[y*stride+x] - center) * cosine[u][x] * cosine[v][y]
+			line += (in[y*stride+x] - center) * cosine[u][x]
 		}
+		sum += line * cosine[v][y]
 	}
 	scale := 0.25
 	if u == 0 {

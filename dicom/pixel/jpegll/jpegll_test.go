@@ -77,7 +77,7 @@ func TestLargestDifference(t *testing.T) {
 // marker is missing.
 func TestCutAtEveryByte(t *testing.T) {
 	for _, o := range []Options{{}, {Restart: 3}, {Separate: true, Selection: 7}} {
-		m := rastertest.Phantom(17, 13, 3, 12)
+		m := rastertest.Phantom(11, 8, 3, 12)
 		b, err := Encode(m, o)
 		if err != nil {
 			t.Fatal(err)

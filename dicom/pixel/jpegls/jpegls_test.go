@@ -47,7 +47,7 @@ func TestRoundTrip(t *testing.T) {
 // or the EOI marker is missing.
 func TestCutAtEveryByte(t *testing.T) {
 	for _, interleave := range []Interleave{InterleaveNone, InterleaveLine, InterleaveSample} {
-		m := rastertest.Phantom(17, 13, 3, 12)
+		m := rastertest.Phantom(11, 8, 3, 12)
 		b, err := Encode(m, Options{Interleave: interleave, Restart: 5})
 		if err != nil {
 			t.Fatal(err)

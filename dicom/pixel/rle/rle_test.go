@@ -131,7 +131,7 @@ func TestNoOperation(t *testing.T) {
 }
 
 func TestCutAtEveryByte(t *testing.T) {
-	m := rastertest.Phantom(17, 13, 3, 8)
+	m := rastertest.Phantom(11, 8, 3, 8)
 	b, err := rle.Encode(m)
 	if err != nil {
 		t.Fatal(err)
