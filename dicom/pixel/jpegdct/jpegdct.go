@@ -42,13 +42,13 @@ func Decode(b []byte, l raster.Limits) (*raster.Image, error) {
 	return m, nil
 }
 
-// decode lets the standard library do what it does, but sequential frames that are
-// large for their data: it makes room for all of a frame at once, our decoder by
-// what is there.
+// decode lets the standard library do what it does, but for two kinds of sequential
+// frames: those that are large for their data, since it makes room for all of a
+// frame at once, and those with restart markers, since it goes on behind damage.
 func (d *decoder) decode() (*raster.Image, error) {
 	f := d.frame
-	large := f.Columns*f.Rows*len(f.Components) > 8*len(d.Data)+1<<20
-	if f.Precision == 8 && (len(f.Components) == 1 || len(f.Components) == 3) && (!large || f.Marker == progressive) {
+	own := d.restarts || f.Columns*f.Rows*len(f.Components) > 8*len(d.Data)+1<<20
+	if f.Precision == 8 && (len(f.Components) == 1 || len(f.Components) == 3) && (!own || f.Marker == progressive) {
 		m, unsupported, err := d.standard()
 		if !unsupported || f.Marker == progressive {
 			return m, err
@@ -66,6 +66,7 @@ type decoder struct {
 	frame    *t81.Frame
 	colour   raster.Colour
 	unended  bool // there is no EOI marker behind the last scan
+	restarts bool // there are restart markers
 	interval int  // MCUs between restart markers
 	huffman  [2][4]*t81.Huffman
 	quantize [4]*[64]int32 // in zigzag order
@@ -92,6 +93,8 @@ func (d *decoder) survey(l raster.Limits) error {
 			if err := d.header(marker, p, l); err != nil {
 				return err
 			}
+		case marker == t81.DRI:
+			d.restarts = true
 		case marker == t81.SOS:
 			if d.frame == nil {
 				return d.Errorf("a scan before the frame header")

@@ -244,6 +244,27 @@ func TestEveryComponentHasToBeThere(t *testing.T) {
 	}
 }
 
+// Where a restart marker is not the one that is due, part of the picture is not
+// there, or not in its place: an error, which the standard library makes only of some.
+func TestRestartMarkersAreCounted(t *testing.T) {
+	e := testEncoder{h: []int{1}, v: []int{1}, restart: 2, step: 1, marker: baseline}
+	b := e.encode(smooth(40, 24, 1, 8))
+	if _, err := Decode(b, raster.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	first := bytes.Index(b, []byte{0xFF, t81.RST0})
+	second := bytes.Index(b, []byte{0xFF, t81.RST0 + 1})
+	for name, damaged := range map[string][]byte{
+		"an interval is missing":  append(bytes.Clone(b[:first]), b[second:]...),
+		"an interval comes twice": append(bytes.Clone(b[:second]), b[first:]...),
+		"bytes before a marker":   append(append(bytes.Clone(b[:first]), 1, 2, 3), b[first:]...),
+	} {
+		if _, err := Decode(damaged, raster.Limits{}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
 // T.81 section A.3.3: a coefficient of 8 without frequency is a step of one, a half
 // is rounded up, and samples are clamped.
 func TestInverseOfTheMean(t *testing.T) {

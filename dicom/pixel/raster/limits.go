@@ -4,7 +4,9 @@ import "fmt"
 
 // Limits bound what one decoded image may take. A zero field has its default.
 // A caller that knows Rows and Columns from a data set gives their product as
-// MaxPixels: then a stream cannot make more than the data set says.
+// MaxPixels: then a stream cannot make more than the data set says. A blank picture
+// is rightly coded in a few bytes, in JPEG-LS in a bit a line: memory grows with what
+// is decoded, and these limits alone bound it.
 type Limits struct {
 	MaxPixels int64 // columns × rows; default 2^28
 	MaxBytes  int64 // of Image.Pix; default 2^30
