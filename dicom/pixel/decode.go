@@ -96,8 +96,15 @@ func (f Format) decodeRLE(b []byte, l raster.Limits) (*Frame, error) {
 }
 
 // decodeJ2K decodes a codestream. Its own colour transform, of which YBR_RCT and
-// YBR_ICT tell, is undone.
+// YBR_ICT tell, is undone. No helper runs for one that is not what the object says.
 func (f Format) decodeJ2K(ctx context.Context, b []byte, l raster.Limits) (*Frame, error) {
+	h, err := j2k.ParseHeader(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.agrees(h.Columns, h.Rows, h.Samples, h.Precision); err != nil {
+		return nil, err
+	}
 	m, err := j2k.Decode(ctx, b, l)
 	if err != nil {
 		return nil, err
@@ -180,19 +187,27 @@ func startOfFrame(b []byte) (sof byte, subsampled bool, err error) {
 // decoded checks what a codec returned against the description of the object, and
 // puts the samples into the cells that it names.
 func (f Format) decoded(m *raster.Image) (*Frame, error) {
-	switch {
-	case m.Columns != f.Columns || m.Rows != f.Rows:
-		return nil, wrong("the coded stream has %d columns and %d rows, the object says %d and %d", m.Columns, m.Rows, f.Columns, f.Rows)
-	case m.Samples != f.Samples:
-		return nil, wrong("the coded stream has %d samples per pixel, the object says %d", m.Samples, f.Samples)
-	case m.Precision > f.BitsAllocated:
-		return nil, wrong("the coded stream has %d bits, the object allocates %d", m.Precision, f.BitsAllocated)
+	if err := f.agrees(m.Columns, m.Rows, m.Samples, m.Precision); err != nil {
+		return nil, err
 	}
 	if m.Precision <= f.BitsStored {
 		f.HighBit = f.BitsStored - 1
 	}
 	m = f.fit(m)
 	return f.frame(m), nil
+}
+
+// agrees compares what a coded stream says of itself with what the object says.
+func (f Format) agrees(columns, rows, samples, precision int) error {
+	switch {
+	case columns != f.Columns || rows != f.Rows:
+		return wrong("the coded stream has %d columns and %d rows, the object says %d and %d", columns, rows, f.Columns, f.Rows)
+	case samples != f.Samples:
+		return wrong("the coded stream has %d samples per pixel, the object says %d", samples, f.Samples)
+	case precision > f.BitsAllocated:
+		return wrong("the coded stream has %d bits, the object allocates %d", precision, f.BitsAllocated)
+	}
+	return nil
 }
 
 // fit widens the cells of an image and extends its signs, where the object has

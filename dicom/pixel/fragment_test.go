@@ -54,6 +54,8 @@ func TestFragmentsAreNotFrames(t *testing.T) {
 		{"one each, basic table", items(table, a, b, c), 3, [][]byte{a, b, c}, ""},
 		{"two each, no table", items(split...), 3, [][]byte{a, b, c}, ""},
 		{"two each, basic table", items(append([][]byte{u32(0, 16+uint32(len(a)), 32+uint32(len(a)+len(b)))}, split[1:]...)...), 3, [][]byte{a, b, c}, ""},
+		{"a thumbnail in a frame", items(nil, []byte{0xFF, 0xD8, 0xFF, 0xE1, 7, 7}, []byte{0xFF, 0xD8, 0xFF, 1, 0xFF, 0xD9}, b), 2,
+			[][]byte{{0xFF, 0xD8, 0xFF, 0xE1, 7, 7, 0xFF, 0xD8, 0xFF, 1, 0xFF, 0xD9}, b}, ""},
 		{"one frame over all", items(append([][]byte{nil}, halves(b)...)...), 1, [][]byte{b}, ""},
 		{"padded after the end", items(nil, append(bytes.Clone(a[:2]), a[2:]...), []byte{0xFF, 0xD8, 0xFF, 1, 0xFF, 0xD9, 0, 0}, c), 3, nil, ""},
 		{"basic table of another length", items(u32(0, 8+uint32(len(a))), a, b, c), 3, [][]byte{a, b, c}, "Basic Offset Table"},

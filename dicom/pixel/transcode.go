@@ -44,7 +44,8 @@ func Encodes(transferSyntaxUID string) bool {
 
 // Transcode writes a file in another transfer syntax, without loss: frame by frame,
 // of which one at a time is in memory, with the context around each. The file is
-// not changed. In what is written these differ: the transfer syntax in the File
+// not changed. After an error what was written is a part, to be thrown away. In what
+// is written these differ: the transfer syntax in the File
 // Meta Information; Planar Configuration, which becomes 0; Photometric
 // Interpretation, where decoding is a change of colour space (YBR_FULL_422 and
 // YBR_FULL of lossy JPEG, YBR_RCT and YBR_ICT become RGB, YBR_FULL_422 of native

@@ -52,8 +52,8 @@ func open(name string) (*pixel.Reader, *dicom.File, error) {
 	return r, f, err
 }
 
-// images are the files of pydicom's tree with pixel data: all but those of the
-// DICOMDIR folders, of which there are many alike, one of each folder.
+// images are the files of pydicom's tree with pixel data: of the folders beside
+// test_files, where there are many alike, the first of each.
 func images(t testing.TB) []string {
 	t.Helper()
 	need(t, pydicomTree)
@@ -63,7 +63,7 @@ func images(t testing.TB) []string {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		if dir := filepath.Dir(name); strings.Contains(dir, "dicomdirtests") {
+		if dir := filepath.Dir(name); filepath.Base(dir) != "test_files" && !soak {
 			if folders[dir] {
 				return nil
 			}
@@ -257,7 +257,7 @@ func TestFramesAreAsDCMTKAndGDCMDecodeThem(t *testing.T) {
 				t.Fatal(err)
 			}
 			// One file of a kind goes through all conversions.
-			kind := fmt.Sprint(r.Photometric, r.Samples, r.BitsAllocated, r.BitsStored, r.Signed, r.Planar, r.Frames > 1, r.Columns%2)
+			kind := fmt.Sprint(r.Photometric, r.BitsAllocated, r.Signed, r.Frames > 1)
 			convertible := soak || !kinds[kind]
 			kinds[kind] = true
 			t.Run(filepath.Base(name), func(t *testing.T) {
