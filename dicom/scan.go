@@ -3,6 +3,7 @@ package dicom
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"nhip/dicom/tag"
 	"nhip/dicom/uid"
@@ -127,7 +128,7 @@ func (s *scanner) next() (head, error) {
 		return head{}, s.fail(t, nil, "stands where an item of a sequence is expected")
 	}
 	if s.fresh {
-		s.sniff(b)
+		s.sniff(t, b)
 		s.fresh = false
 	}
 	h, err := s.head(t, b)
@@ -318,16 +319,25 @@ func (s *scanner) item(in frame, length uint32) (head, error) {
 
 // sniff looks at a first element: some senders write a data set, or an item of
 // it, another way than the transfer syntax says.
-func (s *scanner) sniff(b []byte) {
-	if s.enc.big {
-		return
-	}
+func (s *scanner) sniff(t tag.Tag, b []byte) {
 	switch {
+	case s.enc.big:
 	case s.enc.implicit && vrOf(b[4:]).Known():
-		s.enc.implicit = false
-	case !s.enc.implicit && !letters(b[4:6]):
+		s.enc.implicit = !s.explicit(t, b)
+	case !s.enc.implicit && !letters(b[4:]):
 		s.enc.implicit = true
 	}
+}
+
+// explicit tells two letters where none belong from a length that looks like them: a VR
+// is that of the dictionary; where there is none, a length would be too long.
+func (s *scanner) explicit(t tag.Tag, b []byte) bool {
+	if vr := implicitVR(t); vr != UN {
+		entry, _ := tag.Lookup(t)
+		return vrOf(b[4:]) == vr || vrOf(b[4:]) == UN || strings.Contains(entry.VR, string(b[4:6]))
+	}
+	length := s.enc.order().Uint32(b[4:])
+	return length != undefinedLength && s.fits(t, 8, int64(length)) != nil
 }
 
 func letters(b []byte) bool {
