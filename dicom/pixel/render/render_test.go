@@ -311,8 +311,8 @@ func TestOverlayFarAwayIsNotPainted(t *testing.T) {
 func TestPicturesAreMadeSmallerByMeans(t *testing.T) {
 	d := &Display{Slope: 1}
 	all := &Window{Center: 127.5, Width: 255, Function: LinearExact}
-	got := shades(t, d, Options{Window: all, Width: 2}, 0, 100, 200, 50)
-	if !bytes.Equal(got, []uint8{50, 125}) {
+	got := shades(t, d, Options{Window: all, Width: 2}, 0, 101, 200, 50)
+	if !bytes.Equal(got, []uint8{51, 125}) {
 		t.Errorf("%v", got)
 	}
 	// 3 to 2: each takes one and a half.
