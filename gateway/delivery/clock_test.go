@@ -149,3 +149,30 @@ func TestWithoutAStepNothingIsNoted(t *testing.T) {
 		}
 	})
 }
+
+// behind is a store whose clock of the day was set forth by ten years between the
+// commit of an item and its being read.
+type behind struct{ *storage.Store }
+
+func (b behind) Items(queue string, from uint64, limit int) ([]storage.QueueItem, error) {
+	items, err := b.Store.Items(queue, from, limit)
+	for i := range items {
+		items[i].At = items[i].At.Add(-87600 * time.Hour)
+	}
+	return items, err
+}
+
+func TestWhatIsQueuedInTheInstantOfAStepIsNotOld(t *testing.T) {
+	within(t, func(t *testing.T, s *storage.Store) {
+		w := worker(s)
+		w.Store = behind{s}
+		stop := begin(w)
+		time.Sleep(time.Minute)
+		enqueue(t, s, "A", false, "1")
+		time.Sleep(time.Minute)
+		if age := w.Age(1, time.Now()); age != time.Minute {
+			t.Errorf("it is %v old", age)
+		}
+		stop()
+	})
+}

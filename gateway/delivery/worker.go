@@ -226,7 +226,7 @@ func (w *Worker) fill(ctx context.Context) error {
 		if len(items) > 0 {
 			w.lock()
 			for _, q := range items {
-				w.add(q)
+				w.add(q, !first)
 				next = q.Seq + 1
 			}
 			w.wake()
@@ -250,10 +250,14 @@ func (w *Worker) fill(ctx context.Context) error {
 	}
 }
 
-// add puts a stored item into the lane; w.mu is held.
-func (w *Worker) add(q storage.QueueItem) {
+// add puts a stored item into the lane; fresh says that it was queued a moment
+// ago, whatever its time says. w.mu is held.
+func (w *Worker) add(q storage.QueueItem, fresh bool) {
 	now := time.Now()
 	it := Item{Seq: q.Seq, Group: w.word(q.Group), At: q.At, since: w.since(q.Seq, q.At, now)}
+	if fresh {
+		it.since = now
+	}
 	d, err := Decode(q.State, q.At)
 	if err == nil {
 		it.Ticket, err = DecodeTicket(q.Value)

@@ -57,7 +57,7 @@ func buildWithClock(t *testing.T, limit string) string {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
-		source: filepath.Join(dir, "time.go"), filepath.Join(gateway, "clock_of_the_test.go"): filepath.Join(dir, "clock.go"),
+		source: filepath.Join(dir, "time.go"), filepath.Join(gateway, "clock_to_be_set.go"): filepath.Join(dir, "clock.go"),
 	}})
 	if err != nil {
 		t.Fatal(err)

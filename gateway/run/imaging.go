@@ -6,13 +6,17 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
 	"nhip/dicom/echo"
+	"nhip/dicom/mpps"
+	"nhip/dicom/service"
 	"nhip/dicom/store"
 	"nhip/dicom/uid"
 	"nhip/dicom/ul"
+	"nhip/dicom/worklist"
 	"nhip/gateway/config"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
@@ -29,27 +33,17 @@ func (g *Gateway) startDICOM() {
 	for _, m := range g.cfg.Modalities {
 		g.states.set(m.Name, interpret.Modality, "waiting", "")
 	}
-	s := &modality.Storage{
-		Intake: g.in, Spool: g.store.Spool(), Room: g.store.Room, Log: g.log,
-		Connection: func(r store.Request) string {
-			m, _ := g.modality(r.Calling, r.Peer.Addr())
-			return m.Name
-		},
-		Stored: func(connection string, _ intake.ObjectOutcome) { g.states.seen(connection, interpret.Modality) },
-	}
+	services := g.imagingServices()
 	server := &association.Server{
-		Accept:          g.accept,
+		Accept:          func(r association.Request) association.Answer { return g.accept(services, r) },
 		MaxAssociations: g.cfg.DICOM.MaxAssociations,
 		MaxPerPeer:      g.cfg.DICOM.MaxPerModality,
 		Known: func(from netip.Addr) bool {
 			return slices.ContainsFunc(g.cfg.Modalities, func(m config.Modality) bool { return config.Contains(m.Address, from) })
 		},
-		Log:   g.log,
-		Ended: g.associationEnded,
-		Handlers: map[dimse.CommandField]association.Handler{
-			dimse.CEchoRQ:  echo.Handle,
-			dimse.CStoreRQ: store.Handle(s.Handle),
-		},
+		Log:      g.log,
+		Ended:    g.associationEnded,
+		Handlers: services.Handlers(),
 	}
 	if len(g.cfg.DICOM.Listen) > 0 {
 		g.keepOpen("dicom", func() ([]string, func(context.Context) error, error) {
@@ -63,6 +57,75 @@ func (g *Gateway) startDICOM() {
 	if len(g.cfg.DICOM.TLSListen) > 0 {
 		g.keepOpen("dicom tls", func() ([]string, func(context.Context) error, error) { return g.openDICOMTLS(server) })
 	}
+}
+
+// imagingServices are the services of our application entity: what each modality
+// that is named may ask.
+func (g *Gateway) imagingServices() service.Mux {
+	s := &modality.Storage{
+		Intake: g.in, Spool: g.store.Spool(), Room: g.store.Room, Log: g.log,
+		Connection: func(r store.Request) string {
+			m, _ := g.modality(r.Calling, r.Peer.Addr())
+			return m.Name
+		},
+		Stored: func(connection string, _ intake.ObjectOutcome) { g.states.seen(connection, interpret.Modality) },
+	}
+	syntax := store.AcceptsTransferSyntax()
+	g.storage = service.Service{
+		AbstractSyntax: store.Accepts(g.cfg.DICOM.SOPClasses...), TransferSyntax: syntax,
+		Handlers: map[dimse.CommandField]association.Handler{dimse.CStoreRQ: store.Handle(s.Handle)},
+	}
+	steps := &mpps.SCP{Keeper: &modality.Steps{Intake: g.in, Store: g.store, Log: g.log, Connection: g.caller}}
+	commitments := modality.NewCommitments(modality.CommitmentOptions{
+		Intake: g.in, Store: g.store, Log: g.log, Now: time.Now, Connection: g.caller, To: g.reporter,
+	})
+	g.goRun("storage commitment", commitments.Run)
+	g.takes = &modality.Takes{Log: g.log, Destinations: map[string]modality.Destination{}}
+	for _, d := range g.cfg.Destinations {
+		asks := func(m config.Modality) bool {
+			return m.Accept == config.AcceptDestinations && slices.Contains(m.To, d.Name)
+		}
+		if d.Kind == config.KindDICOM && slices.ContainsFunc(g.cfg.Modalities, asks) {
+			g.takes.Destinations[d.Name] = g.imagingDestination(d)
+		}
+	}
+	g.goRun("what destinations take", g.takes.Run)
+	all := service.Mux{
+		{AbstractSyntax: echo.Accepts, Handlers: map[dimse.CommandField]association.Handler{dimse.CEchoRQ: echo.Handle}},
+		g.storage, steps.Service(), commitments.SCP().Service(),
+	}
+	if g.cfg.DICOM.Worklist != "" {
+		all = append(all, worklist.SCP(&modality.Folder{Dir: g.cfg.DICOM.Worklist, Log: g.log}, worklist.Options{IgnoreAccents: true, Zone: g.cfg.Site.TimeZone}))
+	}
+	return all
+}
+
+// caller names the modality of an association.
+func (g *Gateway) caller(p service.Peer) string {
+	m, _ := g.modality(p.Calling, p.Address.Addr())
+	return m.Name
+}
+
+// reporter is where a modality takes reports of storage commitment.
+func (g *Gateway) reporter(name string) (modality.Reporter, bool) {
+	for _, m := range g.cfg.Modalities {
+		if m.Name == name {
+			return modality.Reporter{Address: m.Reports, Called: m.AETitle, Calling: g.cfg.DICOM.AETitle}, true
+		}
+	}
+	return modality.Reporter{}, false
+}
+
+// imagingDestination is a destination as C-STORE SCP.
+func (g *Gateway) imagingDestination(d config.Destination) modality.Destination {
+	to := modality.Destination{
+		Address: d.Address, Called: d.CalledAETitle, Calling: d.CallingAETitle,
+		Connect: d.ConnectTimeout, Answer: d.AnswerTimeout,
+	}
+	if t, on := g.cfg.DICOMClient(d); on {
+		to.TLS = t.Client
+	}
+	return to
 }
 
 // openDICOMTLS opens the listener for modalities that speak TLS.
@@ -96,7 +159,7 @@ func serveDICOM(ctx context.Context, server *association.Server, open []net.List
 }
 
 // accept decides on an association: who calls, from where, and whom.
-func (g *Gateway) accept(r association.Request) association.Answer {
+func (g *Gateway) accept(services service.Mux, r association.Request) association.Answer {
 	who := config.Stranger{Kind: "dicom", Address: r.Peer.Addr().Unmap().String(), CallingAE: r.Calling, CalledAE: r.Called, CalledIsOurs: r.Called == g.cfg.DICOM.AETitle}
 	if !who.CalledIsOurs {
 		g.strangers.refused(who, wants(r))
@@ -112,17 +175,16 @@ func (g *Gateway) accept(r association.Request) association.Answer {
 		return association.Answer{Reject: &ul.RejectCallingAETitle}
 	}
 	g.states.set(m.Name, interpret.Modality, "connected", r.Peer.Addr().Unmap().String())
-	storage := store.Accepts(g.cfg.DICOM.SOPClasses...)
-	syntax := store.AcceptsTransferSyntax()
-	return association.Answer{
-		AbstractSyntax: func(class string) bool { return echo.Accepts(class) || storage(class) },
-		TransferSyntax: func(class, ts string) bool {
-			if echo.Accepts(class) {
-				return ts == uid.ImplicitVRLittleEndian || ts == uid.ExplicitVRLittleEndian
-			}
-			return syntax(ts)
-		},
+	answer := services.Answer()
+	if m.Accept == config.AcceptDestinations {
+		answer.AbstractSyntax = func(class string) bool {
+			return services.AbstractSyntax(class) && (!g.storage.AbstractSyntax(class) || g.takes.Take(m.To, class, ""))
+		}
+		answer.TransferSyntax = func(class, ts string) bool {
+			return services.TransferSyntax(class, ts) && (!g.storage.AbstractSyntax(class) || g.takes.Take(m.To, class, ts))
+		}
 	}
+	return answer
 }
 
 // associationEnded notes that a modality has left.

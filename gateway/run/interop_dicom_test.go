@@ -37,10 +37,10 @@ func dcmtk(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return c
 }
 
-// service runs a program that listens until the test ends. build makes it for
+// startPeer runs a program that listens until the test ends. build makes it for
 // ports that were free, ready says that it answers there. A port that somebody
 // else took in between is given up for another.
-func service(t *testing.T, n int, build func(ports []string) *exec.Cmd, ready func(ports []string) bool) (ports []string) {
+func startPeer(t *testing.T, n int, build func(ports []string) *exec.Cmd, ready func(ports []string) bool) (ports []string) {
 	t.Helper()
 	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); {
 		ports = freePorts(t, n)
@@ -82,7 +82,7 @@ func startWait(c *exec.Cmd) <-chan struct{} {
 // storescp runs DCMTK's SCP, which keeps the bytes.
 func storescp(t *testing.T, dir string) (address string) {
 	t.Helper()
-	return service(t, 1, func(ports []string) *exec.Cmd {
+	return startPeer(t, 1, func(ports []string) *exec.Cmd {
 		_, port, _ := net.SplitHostPort(ports[0])
 		return dcmtk(context.Background(), "storescp", "+B", "+xa", "+uf", "-od", dir, port)
 	}, func(ports []string) bool {
@@ -99,7 +99,7 @@ func orthanc(t *testing.T, dir string) (dimse, rest string) {
 		n, _ := strconv.Atoi(p)
 		return n
 	}
-	ports := service(t, 2, func(ports []string) *exec.Cmd {
+	ports := startPeer(t, 2, func(ports []string) *exec.Cmd {
 		cfg, _ := json.Marshal(map[string]any{
 			"Name": "pacs", "StorageDirectory": dir, "IndexDirectory": dir, "DicomAet": "ORTHANC",
 			"DicomPort": number(ports[0]), "HttpPort": number(ports[1]), "RemoteAccessAllowed": false, "HttpBindAddresses": []string{"127.0.0.1"},

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"nhip/dicom/service"
 	"nhip/drivers/profile"
 	"nhip/gateway/alert"
 	"nhip/gateway/backup"
@@ -67,6 +68,8 @@ type Gateway struct {
 	strangers  *strangers
 	states     *states
 	vitals     *vitalsOut
+	storage    service.Service // C-STORE
+	takes      *modality.Takes
 	alerts     *alert.Keeper
 	ackID      idSource
 	backups    *backup.Schedule // nil: none are configured
@@ -316,14 +319,7 @@ func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 // sender is one connection to a destination.
 func (g *Gateway) sender(d config.Destination) delivery.Sender {
 	if d.Kind == config.KindDICOM {
-		to := modality.Destination{
-			Address: d.Address, Called: d.CalledAETitle, Calling: d.CallingAETitle,
-			Connect: d.ConnectTimeout, Answer: d.AnswerTimeout,
-		}
-		if t, on := g.cfg.DICOMClient(d); on {
-			to.TLS = t.Client
-		}
-		return modality.NewForwarder(to, g.object)
+		return modality.NewForwarder(g.imagingDestination(d), g.object)
 	}
 	return lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
 }
