@@ -50,6 +50,8 @@ const (
 	ConsumedTrial           Code = "trial"
 	ConsumedNoResult        Code = "no_result"
 	ConsumedNoObservation   Code = "no_observation"
+	ConsumedStep            Code = "step"
+	ConsumedCommitment      Code = "commitment"
 )
 
 // Why the gateway is not healthy.

@@ -58,6 +58,8 @@ var codeTexts = map[Code]text{
 	ConsumedTrial:           {"received on trial", "nhận khi chạy thử"},
 	ConsumedNoResult:        {"messages without a result", "bản tin không có kết quả"},
 	ConsumedNoObservation:   {"messages without an observation", "bản tin không có chỉ số theo dõi"},
+	ConsumedStep:            {"performed procedure steps", "bước thủ thuật đã thực hiện (MPPS)"},
+	ConsumedCommitment:      {"requests for storage commitment", "yêu cầu cam kết lưu trữ"},
 
 	HealthStarting: {"the gateway is starting", "cổng kết nối đang khởi động"},
 	HealthStopping: {"the gateway is stopping", "cổng kết nối đang dừng"},

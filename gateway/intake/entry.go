@@ -29,6 +29,8 @@ const (
 	KindDICOM       Kind = "dicom"       // one SOP instance; the bytes are in the spool
 	KindObservation Kind = "observation" // one line of a serial monitor
 	KindMQTT        Kind = "mqtt"        // one record-class publish
+	KindStep        Kind = "step"        // the data set of an N-CREATE or N-SET of a performed procedure step
+	KindCommitment  Kind = "commitment"  // a request for storage commitment: its references as JSON
 )
 
 // A Fate is what is known of an Entry when it is written.

@@ -139,6 +139,9 @@ func EntryKeys(s *storage.Store, ref storage.Ref, e Entry) ([]string, error) {
 			return keys, err
 		}
 		return append(keys, key), nil
+	case KindStep:
+		of, err := stepKeysOf(s, ref, e.Attrs[AttrSOPInstance])
+		return append(keys, of...), err
 	case KindHL7:
 		body, err := Body(s, e)
 		if err != nil {
@@ -157,3 +160,49 @@ func refersTo(s *storage.Store, key string, ref storage.Ref) (bool, error) {
 	v, ok, err := s.Get(key)
 	return ok && string(v) == ref.String(), err
 }
+
+// StepKey is the key of a performed procedure step, by its SOP Instance UID.
+func StepKey(sopInstance string) string { return "step/" + digest([]byte(sopInstance)) }
+
+// StepPartKey is the key of the reference of a part of a step: its N-CREATE is 0,
+// and its N-SETs follow.
+func StepPartKey(sopInstance string, n int) string {
+	return fmt.Sprintf("%s/%d", StepKey(sopInstance), n)
+}
+
+// stepKeysOf are the keys that are there because of one part of a step. A step goes
+// with its beginning.
+func stepKeysOf(s *storage.Store, ref storage.Ref, sopInstance string) ([]string, error) {
+	parts, err := s.Keys(StepKey(sopInstance)+"/", MostStepParts)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range parts {
+		ours, err := refersTo(s, key, ref)
+		if err != nil {
+			return nil, err
+		}
+		if ours && key == StepPartKey(sopInstance, 0) {
+			return []string{key, StepKey(sopInstance)}, nil
+		}
+		if ours {
+			return []string{key}, nil
+		}
+	}
+	return nil, nil
+}
+
+// MostStepParts is how many parts a step has at most: its N-CREATE and its N-SETs.
+// Modalities send two or a few.
+const MostStepParts = 1000
+
+// CommitmentKeys is the prefix of the keys of the requests for storage commitment.
+const CommitmentKeys = "commitment/"
+
+// CommitmentKey is the key of a request of a connection, by its transaction UID.
+func CommitmentKey(connection, transaction string) string {
+	return CommitmentKeys + digest([]byte(connection), []byte(transaction))
+}
+
+// CommitmentEntryKey is the key of the reference of the request's journal entry.
+func CommitmentEntryKey(key string) string { return "commitment-entry/" + key[len(CommitmentKeys):] }

@@ -145,6 +145,9 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	switch {
 	case e.Kind == intake.KindDICOM:
 		r.object(&o, c, e)
+	case e.Kind == intake.KindStep, e.Kind == intake.KindCommitment: // the gateway's own; kept beside the entry
+		o.index = e.Identifiers()
+		o.consume(string(e.Kind), 1)
 	case c.Kind == Monitor:
 		r.observations(&o, c, e, body)
 	case c.Kind == MQTTUser:
