@@ -14,9 +14,9 @@ type Image struct {
 	Samples       int // per pixel, 1 to 4
 	BitsAllocated int // of a sample: 8, 16 or 32
 	Precision     int // bits of a sample that carry its value, the low ones
-	// Signed: samples are two's complement, sign-extended to BitsAllocated. No
-	// codec of JPEG or RLE knows of signs: what is decoded is never Signed, with
-	// zeroes above Precision.
+	// Signed: samples are two's complement, sign-extended to BitsAllocated. JPEG and
+	// JPEG-LS know no signs: what they decode has zeroes above Precision and is never
+	// Signed. RLE gives back every bit that is allocated.
 	Signed bool
 	// Colour is what the coded stream says of its components. They are given as
 	// coded: to convert them is the caller's matter.
