@@ -107,6 +107,28 @@ func TestPeersDecodePresets(t *testing.T) {
 	rastertest.CheckNative(t, "GDCM", native, len(frames), m, 0)
 }
 
+// Restart markers count lines. DCMTK's CharLS does not know them; GDCM's does.
+func TestPeerDecodesRestartMarkers(t *testing.T) {
+	rastertest.Need(t, "gdcmconv")
+	for _, o := range []jpegls.Options{
+		{Restart: 1}, {Restart: 5}, {Restart: 5, Interleave: jpegls.InterleaveLine}, {Restart: 5, Interleave: jpegls.InterleaveSample},
+	} {
+		samples := 1
+		if o.Interleave != jpegls.InterleaveNone {
+			samples = 3
+		}
+		m := rastertest.Phantom(61, 47, samples, 8)
+		b, err := jpegls.Encode(m, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		coded, native := rastertest.Path(t, "coded.dcm"), rastertest.Path(t, "native.dcm")
+		rastertest.WriteEncapsulated(t, coded, rastertest.JPEGLSLossless, m, b)
+		rastertest.Run(t, "gdcmconv", "--raw", coded, native)
+		rastertest.CheckNative(t, fmt.Sprintf("GDCM, %+v", o), native, 1, m, 0)
+	}
+}
+
 // Near-lossless both ways: the peer and we see the same.
 func TestNearLosslessAsPeers(t *testing.T) {
 	rastertest.Need(t, "dcmcjpls", "dcmdjpls")
