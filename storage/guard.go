@@ -96,11 +96,14 @@ func (s *Store) guardDisk(ctx context.Context, dir string) error {
 	return s.guard.AtStart(ctx, startPatience)
 }
 
-// openingNeed is what opening writes: the write-ahead logs of an unclean stop
-// become tables, and a compaction may follow.
+// openingNeed is what opening writes: a write-ahead log is begun, those of an
+// unclean stop become tables, one after the other, each of which gives the place of
+// its log back, and a compaction may follow.
 func (s *Store) openingNeed(dir string) uint64 {
-	logs := allocated(filepath.Join(dir, "*.mem"))
-	need := transactionRoom + memReserve + logs
+	need := uint64(transactionRoom + memReserve)
+	if allocated(filepath.Join(dir, "*.mem")) > 0 {
+		need += memReserve
+	}
 	file, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if err != nil {
 		return need // a new store

@@ -123,7 +123,7 @@ func (s *Store) leftover(ctx context.Context, path string, strange bool) {
 		r.add(key, record)
 	})
 	r.flush()
-	if r.n == 0 && (err == nil || !strange) {
+	if r.n == 0 && (err == nil || !strange || s.settled(path)) {
 		return
 	}
 	words := fmt.Sprintf("a compaction could not write a table: %d records were put back from what it left behind", r.n)
@@ -132,6 +132,13 @@ func (s *Store) leftover(ctx context.Context, path string, strange bool) {
 	}
 	s.alarm(words, "store/"+filepath.Base(path))
 	s.keepAside(path)
+}
+
+// settled says that a file is a table of the store, or gone: it was still being
+// written, and has been named since.
+func (s *Store) settled(path string) bool {
+	_, err := os.Stat(path)
+	return err != nil || slices.Contains(s.tables(), path)
 }
 
 // newest gives the version of the newest entry of a key, a removal too; 0: none.

@@ -71,6 +71,9 @@ func (s *Store) open(ctx, background context.Context) error {
 		}
 		dir = s.view
 	}
+	if err := removeEmpty(dir); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
 	if err := s.guardDisk(ctx, dir); err != nil {
 		return err
 	}
@@ -266,15 +269,9 @@ func (s *Store) openMapped(dir string) (db *badger.DB, err error) {
 	return badger.OpenManaged(s.settings(dir))
 }
 
-// prepare makes the directory fit for Badger: files that a kill left empty are
-// removed, with which it would not open; the write-ahead logs of an unclean stop
-// are looked at and copied aside; the tables are verified.
+// prepare makes the directory fit for Badger: the write-ahead logs of an unclean
+// stop are looked at and copied aside; the tables are verified.
 func (s *Store) prepare(ctx context.Context, dir string) error {
-	for _, pattern := range []string{"*.mem", "*.vlog"} {
-		if err := removeEmpty(filepath.Join(dir, pattern)); err != nil {
-			return fmt.Errorf("storage: %w", err)
-		}
-	}
 	if err := s.repairManifest(dir); err != nil {
 		return fmt.Errorf("storage: the manifest: %s", reason(err))
 	}
@@ -297,12 +294,18 @@ func (s *Store) prepare(ctx context.Context, dir string) error {
 	return s.tablesAtOpen(ctx, dir)
 }
 
-func removeEmpty(pattern string) error {
-	paths, err := filepath.Glob(pattern)
+// removeEmpty removes files that a kill left empty, with which Badger would not
+// open, and the write-ahead log that was made ahead.
+func removeEmpty(dir string) error {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
+	values, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	if err != nil {
+		return err
+	}
+	for _, path := range append(logs, values...) {
 		info, err := os.Stat(path)
 		if err != nil {
 			return err
