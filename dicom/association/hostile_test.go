@@ -383,3 +383,39 @@ func TestHostileInstanceUIDs(t *testing.T) {
 		})
 	}
 }
+
+// FuzzAssociation: whatever a peer sends, the server ends, answers with whole PDUs
+// and is not told that half an object is one.
+func FuzzAssociation(f *testing.F) {
+	open := proposal().Append(nil)
+	for _, c := range beforeTheAssociation() {
+		if len(c.sent) < 4096 {
+			f.Add(c.sent)
+		}
+	}
+	for _, c := range inTheAssociation() {
+		if len(c.sent) < 4096 {
+			f.Add(append(slices.Clone(open), c.sent...))
+		}
+	}
+	f.Add(slices.Concat(open, pdata(command(3, storeRQ(1))), pdata(data(3, "01", false), data(3, "23", true)), ul.ReleaseRQ{}.Append(nil)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := &association.Server{
+			Accept: acceptAll,
+			Handlers: map[dimse.CommandField]association.Handler{
+				dimse.CStoreRQ: store.Handle(func(_ context.Context, _ store.Request, dataSet io.Reader) dimse.Status {
+					io.Copy(io.Discard, dataSet)
+					return dimse.Status{}
+				}),
+				dimse.CFindRQ: find,
+			},
+			Log: slog.New(slog.DiscardHandler),
+		}
+		answers, _ := serveFeed(t, s, b)
+		for _, a := range answers {
+			if _, ok := a.(ul.AssociateRQ); ok {
+				t.Fatal("an acceptor has sent an A-ASSOCIATE-RQ")
+			}
+		}
+	})
+}

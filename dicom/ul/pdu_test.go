@@ -370,6 +370,16 @@ func FuzzPDU(f *testing.F) {
 			}
 			return
 		}
+		switch p := p.(type) { // several items may come to more than one can hold
+		case AssociateRQ:
+			if !p.User.Fits() {
+				return
+			}
+		case AssociateAC:
+			if !p.User.Fits() {
+				return
+			}
+		}
 		again, err := parseWhole(p.(interface{ Append([]byte) []byte }).Append(nil))
 		if err != nil {
 			t.Fatalf("%v written does not parse: %v", p, err)
