@@ -13,17 +13,22 @@ import (
 	"nhip/dicom/uid"
 )
 
+// gdcms are those of the described elements that GDCM writes anew: Number of Frames
+// only where it is more than 1, the bits stored as the codestream has them.
+var gdcms = []tag.Tag{tag.NumberOfFrames, tag.BitsStored, tag.HighBit}
+
 // described are the elements that decompressing may change.
 var described = []tag.Tag{
 	tag.SamplesPerPixel, tag.PhotometricInterpretation, tag.NumberOfFrames, tag.Rows, tag.Columns, tag.BitsAllocated,
 	tag.BitsStored, tag.HighBit, tag.PixelRepresentation, tag.LossyImageCompression, tag.LossyImageCompressionRatio,
 }
 
-func TestDecompressedObjectsAreDescribedAsByDCMTK(t *testing.T) {
-	need(t, "dcmdjpeg", "dcmdjpls", "dcmdrle", "opj_decompress")
-	undo := map[string]string{
-		uid.JPEGBaseline8Bit: "dcmdjpeg", uid.JPEGExtended12Bit: "dcmdjpeg", uid.JPEGLosslessSV1: "dcmdjpeg", uid.JPEGLossless: "dcmdjpeg",
-		uid.JPEGLSLossless: "dcmdjpls", uid.RLELossless: "dcmdrle",
+func TestDecompressedObjectsAreDescribedAsByDCMTKAndGDCM(t *testing.T) {
+	need(t, "dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv", "opj_decompress")
+	undo := map[string][]string{
+		uid.JPEGBaseline8Bit: {"dcmdjpeg"}, uid.JPEGExtended12Bit: {"dcmdjpeg"}, uid.JPEGLosslessSV1: {"dcmdjpeg"}, uid.JPEGLossless: {"dcmdjpeg"},
+		uid.JPEGLSLossless: {"dcmdjpls"}, uid.RLELossless: {"dcmdrle"},
+		uid.JPEG2000Lossless: {"gdcmconv", "--raw"}, uid.JPEG2000: {"gdcmconv", "--raw"},
 	}
 	compared := 0
 	for _, name := range images(t) {
@@ -31,8 +36,9 @@ func TestDecompressedObjectsAreDescribedAsByDCMTK(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if undo[r.TransferSyntaxUID] == "" {
-			continue
+		tool := undo[r.TransferSyntaxUID]
+		if tool == nil || filepath.Base(name) == "JPEG2000-embedded-sequence-delimiter.dcm" {
+			continue // that one's codestream was damaged on purpose
 		}
 		var b bytes.Buffer
 		if err := pixel.Transcode(t.Context(), &b, f, uid.ExplicitVRLittleEndian, raster.Limits{}); err != nil {
@@ -44,7 +50,7 @@ func TestDecompressedObjectsAreDescribedAsByDCMTK(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := filepath.Join(t.TempDir(), "theirs.dcm")
-		if err := run(out, undo[r.TransferSyntaxUID], name, out); err != nil {
+		if err := run(out, tool[0], append(tool[1:len(tool):len(tool)], name, out)...); err != nil {
 			t.Logf("%s: %v", filepath.Base(name), err)
 			continue
 		}
@@ -54,12 +60,15 @@ func TestDecompressedObjectsAreDescribedAsByDCMTK(t *testing.T) {
 		}
 		compared++
 		for _, k := range described {
+			if tool[0] == "gdcmconv" && slices.Contains(gdcms, k) {
+				continue
+			}
 			if a, b := ours.Texts(k), theirs.Texts(k); !slices.Equal(a, b) {
 				t.Errorf("%s %s: %v is %q, theirs %q", filepath.Base(name), uid.Name(r.TransferSyntaxUID), k, a, b)
 			}
 		}
 		for e := range f.All() {
-			if e.Tag != tag.PixelData && !slices.Contains(described, e.Tag) && !ours.Has(e.Tag) {
+			if e.Tag != tag.PixelData && e.Tag != 0x7FE00000 && !slices.Contains(described, e.Tag) && !ours.Has(e.Tag) {
 				t.Errorf("%s: %v is gone", filepath.Base(name), e.Tag)
 			}
 		}

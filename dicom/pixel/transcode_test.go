@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -229,6 +230,39 @@ func TestErrorsOfTheWriterComeBack(t *testing.T) {
 	for _, n := range []failing{0, 10, 1000, 20000} {
 		if err := Transcode(t.Context(), &n, f, uid.RLELossless, raster.Limits{}); !errors.Is(err, errFull) {
 			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
+// A gauge notes how large the heap was at the most while something was written.
+type gauge struct{ written, most uint64 }
+
+func (g *gauge) Write(b []byte) (int, error) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	g.written += uint64(len(b))
+	g.most = max(g.most, m.HeapAlloc)
+	return len(b), nil
+}
+
+func TestLargeObjectsPassFrameByFrame(t *testing.T) {
+	const frames = 96
+	d := attributes(t, set(t, tag.Rows, 512, tag.Columns, 1024, tag.NumberOfFrames, frames))
+	var b bytes.Buffer
+	must(t, file(t, d, uid.ExplicitVRLittleEndian).Write(&b))
+	b.Write([]byte{0xE0, 0x7F, 0x10, 0, 'O', 'B', 0, 0})
+	b.Write(u32(largeFrame * frames))
+	l := large{b.Bytes()}
+	f, err := dicom.OpenFile(l, int64(b.Len())+largeFrame*frames, dicom.Limits{})
+	must(t, err)
+	for _, to := range []string{uid.RLELossless, uid.ExplicitVRBigEndian} {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		var g gauge
+		must(t, Transcode(t.Context(), &g, f, to, raster.Limits{}))
+		if grown := int64(g.most) - int64(m.HeapAlloc); grown > 16<<20 {
+			t.Errorf("%s: %d bytes more of heap for an object of %d", uid.Name(to), grown, largeFrame*frames)
 		}
 	}
 }
