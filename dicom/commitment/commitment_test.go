@@ -116,7 +116,12 @@ func TestReportOnTheSameAssociation(t *testing.T) {
 
 func TestReportOnAnAssociationOfTheSCP(t *testing.T) {
 	scu, got := receiving()
-	ours := servicetest.Serve(t, service.Mux{scu.Service()})
+	services := service.Mux{scu.Service()}
+	roles := make(chan []ul.RoleSelection, 1)
+	ours := servicetest.Server(t, &association.Server{
+		Accept:   func(r association.Request) association.Answer { roles <- r.Roles; return services.Answer(r) },
+		Handlers: services.Handlers(),
+	})
 	a := servicetest.Dial(t, servicetest.Serve(t, service.Mux{reporting(t, "NHIP", func() string { return ours }).Service()}),
 		association.Proposal{Called: "PACS", Contexts: service.Propose(commitment.Class)})
 	asked := commitment.Transaction{UID: "1.2.3", References: refs("1.1", "1.2")}
@@ -127,6 +132,10 @@ func TestReportOnAnAssociationOfTheSCP(t *testing.T) {
 	r := <-got
 	if s := (commitment.Expectation{Transaction: asked, SCP: "PACS"}).Check(r); s.Code != dimse.Success || !r.Own {
 		t.Errorf("%+v: %v", r, s)
+	}
+	// The roles are reversed: who proposes is SCP, PS3.4 section J.3.3.
+	if diff := cmp.Diff([]ul.RoleSelection{{SOPClassUID: commitment.Class, SCP: true}}, <-roles); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -239,12 +248,11 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A million references: refused while they come, in little memory; or taken,
-// where the limit lets them, in less than eight times what came.
+// Two hundred thousand references are refused while they come, in little memory; a
+// million are taken, where the limit lets them, in less than eight times what came.
 func TestAMillionReferences(t *testing.T) {
-	const n = 1_000_000
-	const size = n * 58
-	for _, limit := range []int{0, commitment.MaxRefs} {
+	for limit, n := range map[int]int{0: 200_000, commitment.MaxRefs: 1_000_000} {
+		size := uint64(n) * 58
 		var took uint64
 		scp := &commitment.SCP{MaxRefs: limit, Accept: func(_ context.Context, r commitment.Request) dimse.Status {
 			if len(r.References) != n {

@@ -329,6 +329,50 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// Relational queries and combined dates and times are agreed on where they are
+// proposed, and the second is done then alone.
+func TestExtendedNegotiation(t *testing.T) {
+	class := find.StudyRoot.Find()
+	address := servicetest.Serve(t, service.Mux{(&find.SCP{Source: one{}, Relational: true}).Service(find.StudyRoot)})
+	keys := set(tag.QueryRetrieveLevel, "STUDY", tag.StudyInstanceUID, "", tag.StudyDate, "20260113-20260115", tag.StudyTime, "1100-1200")
+	for _, c := range []struct{ proposed, agreed []byte }{{nil, nil}, {[]byte{1, 0}, []byte{1, 0}}, {[]byte{1, 1, 1, 1, 1}, []byte{1, 1, 0, 0}}} {
+		p := association.Proposal{Contexts: service.Propose(class)}
+		if c.proposed != nil {
+			p.Extended = []ul.Extended{{SOPClassUID: class, Information: c.proposed}}
+		}
+		a := servicetest.Dial(t, address, p)
+		var agreed []byte
+		for _, e := range a.User.Extended {
+			agreed = e.Information
+		}
+		n := 0
+		if _, _, err := find.Find(t.Context(), a, class, keys, func(*dicom.Dataset) bool { n++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if len(c.agreed) > 1 && c.agreed[1] == 1 {
+			want = 1
+		}
+		if !bytes.Equal(agreed, c.agreed) || n != want {
+			t.Errorf("%v: %v agreed, %d answers", c.proposed, agreed, n)
+		}
+		series := set(tag.QueryRetrieveLevel, "SERIES", tag.SeriesInstanceUID, "")
+		if s, _, err := find.Find(t.Context(), a, class, series, func(*dicom.Dataset) bool { return true }); err != nil || s.Code != dimse.Success {
+			t.Errorf("%v: series of every study: %v, %v", c.proposed, s, err)
+		}
+		servicetest.Release(t, a)
+	}
+}
+
+// one is a source of a study on a morning.
+type one struct{}
+
+func (one) Entities(context.Context, find.Query) iter.Seq2[*dicom.Dataset, error] {
+	return func(yield func(*dicom.Dataset, error) bool) {
+		yield(set(tag.StudyInstanceUID, "1.2.3", tag.StudyDate, "20260114", tag.StudyTime, "080000"), nil)
+	}
+}
+
 // Cancels of what was never asked or is over are no requests and end nothing.
 func TestCancelStorm(t *testing.T) {
 	a := servicetest.Dial(t, servicetest.Serve(t, service.Mux{(&find.SCP{Source: studies{n: 1}}).Service(find.StudyRoot)}),
@@ -382,7 +426,7 @@ func piped(t *testing.T, scp *find.SCP, answer func(*dicom.Dataset) bool) dimse.
 	ours, theirs := net.Pipe()
 	m := service.Mux{scp.Service(find.StudyRoot)}
 	s := association.Server{
-		Accept: func(association.Request) association.Answer { return m.Answer() }, Handlers: m.Handlers(),
+		Accept: m.Answer, Handlers: m.Handlers(),
 		Log: slog.New(slog.DiscardHandler),
 	}
 	done := make(chan struct{})

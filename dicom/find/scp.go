@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"nhip/dicom"
@@ -12,6 +13,7 @@ import (
 	"nhip/dicom/dimse"
 	"nhip/dicom/service"
 	"nhip/dicom/tag"
+	"nhip/dicom/ul"
 )
 
 // A Query is a C-FIND-RQ.
@@ -61,10 +63,30 @@ type SCP struct {
 	Source   Source
 	Matching Matching
 	Limits   Limits
-	// Relational says whether queries of any key at any level are answered; a
-	// requestor should have negotiated it, but they are known not to. PS3.4 section
-	// C.4.1.3.2.
+	// Relational says whether queries of any key at any level are answered, PS3.4
+	// section C.4.1.3.2: it is agreed to by extended negotiation, and then, since
+	// requestors are known not to negotiate it, whoever asks is answered.
 	Relational bool
+}
+
+// extended answers the extended negotiation of C-FIND, PS3.4 section C.5.1.1:
+// relational queries, combined matching of dates and times; neither fuzzy matching
+// of names nor the adjustment of time zones.
+func (s *SCP) extended(_ string, proposed []byte) []byte {
+	answer := make([]byte, min(len(proposed), 4))
+	for i, agreed := range []bool{s.Relational, true} {
+		if i < len(answer) && agreed && proposed[i] == 1 {
+			answer[i] = 1
+		}
+	}
+	return answer
+}
+
+// combines reports whether combined matching of dates and times was agreed on.
+func combines(a *association.Association, class string) bool {
+	return slices.ContainsFunc(a.User.Extended, func(e ul.Extended) bool {
+		return e.SOPClassUID == class && len(e.Information) > 1 && e.Information[1] == 1
+	})
 }
 
 // Service is the SCP of the query/retrieve classes of these roots, PS3.4 annex
@@ -79,6 +101,7 @@ func (s *SCP) Service(roots ...Root) service.Service {
 			}
 			return false
 		},
+		Extended: s.extended,
 		Handlers: map[dimse.CommandField]association.Handler{dimse.CFindRQ: s.Handle},
 	}
 }
@@ -168,6 +191,8 @@ func (s *SCP) answers(ctx context.Context, a *association.Association, m *associ
 	final := func(code uint16, comment string) (dimse.Command, error) {
 		return dimse.Command{Status: dimse.Status{Code: code, Comment: comment}}, nil
 	}
+	matching := s.Matching
+	matching.Combined = matching.Combined || combines(a, q.Class)
 	searching, stop := service.Until(ctx, m, l.Time)
 	defer stop()
 	sent := 0
@@ -179,12 +204,12 @@ func (s *SCP) answers(ctx context.Context, a *association.Association, m *associ
 			return final(dimse.OutOfResources, fmt.Sprintf("not finished within %v", l.Time))
 		case err != nil:
 			return dimse.Command{Status: service.StatusOf(err, 0xC001)}, nil
-		case !s.Matching.Match(q.Identifier, entity):
+		case !matching.Match(q.Identifier, entity):
 			continue
 		case sent == l.Answers:
 			return final(dimse.OutOfResources, fmt.Sprintf("more than %d matches", l.Answers))
 		}
-		answer, all := s.Matching.Answer(q.Identifier, entity)
+		answer, all := matching.Answer(q.Identifier, entity)
 		pending := dimse.Command{Status: dimse.Status{Code: dimse.Pending}}
 		if !all {
 			pending.Status.Code = dimse.PendingKeysUnsupported

@@ -42,6 +42,16 @@ func TestBothRoles(t *testing.T) {
 	if err != nil || s.Code != dimse.Success {
 		t.Fatalf("%v, %v", s, err)
 	}
+	for name, c := range map[string]dimse.Command{
+		"of another class":   {AffectedSOPClassUID: uid.CTImageStorage, AffectedSOPInstanceUID: "1.2"},
+		"with a path":        {AffectedSOPClassUID: ian.Class, AffectedSOPInstanceUID: "../1"},
+		"without a data set": {AffectedSOPClassUID: ian.Class},
+	} {
+		c.Field = dimse.NCreateRQ
+		if rsp, err := a.Request(t.Context(), 1, c, nil); err != nil || rsp.Status.Class() != dimse.ClassFailure {
+			t.Errorf("a notification %s: %v, %v", name, rsp.Status, err)
+		}
+	}
 	servicetest.Release(t, a)
 	if diff := cmp.Diff(notification(), <-got); diff != "" {
 		t.Error(diff)

@@ -17,6 +17,7 @@ import (
 	"nhip/dicom/association"
 	"nhip/dicom/dimse"
 	"nhip/dicom/uid"
+	"nhip/dicom/ul"
 )
 
 // A Service is a service class as an association.Server serves it.
@@ -27,7 +28,10 @@ type Service struct {
 	TransferSyntax func(transferSyntax string) bool
 	// SCP says of which of them the peer may be SCP, where it proposes so: we send
 	// requests to it on its own association. nil: of none.
-	SCP      func(abstractSyntax string) bool
+	SCP func(abstractSyntax string) bool
+	// Extended, if set, answers the SOP class extended negotiation of an abstract
+	// syntax: the service class application information, nil where there is none.
+	Extended func(abstractSyntax string, proposed []byte) []byte
 	Handlers map[dimse.CommandField]association.Handler
 }
 
@@ -64,8 +68,20 @@ func (m Mux) Role(abstractSyntax string) (scu, scp bool) {
 }
 
 // Answer accepts an association for all services.
-func (m Mux) Answer() association.Answer {
-	return association.Answer{AbstractSyntax: m.AbstractSyntax, TransferSyntax: m.TransferSyntax, Role: m.Role}
+func (m Mux) Answer(r association.Request) association.Answer {
+	answer := association.Answer{AbstractSyntax: m.AbstractSyntax, TransferSyntax: m.TransferSyntax, Role: m.Role}
+	for _, e := range r.Extended {
+		for _, s := range m {
+			if s.Extended == nil || !s.AbstractSyntax(e.SOPClassUID) {
+				continue
+			}
+			if b := s.Extended(e.SOPClassUID, e.Information); b != nil {
+				answer.Extended = append(answer.Extended, ul.Extended{SOPClassUID: e.SOPClassUID, Information: b})
+				break
+			}
+		}
+	}
+	return answer
 }
 
 // Handlers is for association.Server and association.Proposal: each request goes

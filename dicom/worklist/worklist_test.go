@@ -112,6 +112,15 @@ func TestAnswersAreLimited(t *testing.T) {
 	if len(found) != 2 || status.Code != dimse.OutOfResources {
 		t.Errorf("%q, %v", found, status)
 	}
+	// A modality that asks for everything gets 500 where nothing else is said.
+	many := slices.Repeat(list(t)[:1], 501)
+	a := servicetest.Dial(t, servicetest.Serve(t, service.Mux{worklist.SCP(many, worklist.Options{})}), association.Proposal{Contexts: service.Propose(worklist.Class)})
+	n := 0
+	status, _, err := worklist.Find(t.Context(), a, worklist.Query{}, func(*dicom.Dataset) bool { n++; return true })
+	if err != nil || n != 500 || status.Code != dimse.OutOfResources {
+		t.Errorf("%d answers, %v, %v", n, status, err)
+	}
+	servicetest.Release(t, a)
 }
 
 // Class 9 of bad input: an AE title is a name for nothing; who may see what is

@@ -46,7 +46,7 @@ func (m *Modality) listen(ctx context.Context) (stop func()) {
 	}
 	services := service.Mux{m.scu().Service()}
 	s := &association.Server{
-		Accept:   func(association.Request) association.Answer { return services.Answer() },
+		Accept:   services.Answer,
 		Handlers: services.Handlers(), Log: slog.New(slog.DiscardHandler),
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -135,7 +135,7 @@ func (p *PACS) accept(r association.Request, services service.Mux) association.A
 	if p.take("association rejected", func(f *Faults) *int { return &f.Reject }) {
 		return association.Answer{Reject: &ul.RejectTemporaryCongestion}
 	}
-	return services.Answer()
+	return services.Answer(r)
 }
 
 // errAbort ends an association by A-ABORT.

@@ -61,7 +61,7 @@ func Root(t testing.TB) string {
 func Serve(t testing.TB, m service.Mux) string {
 	t.Helper()
 	return Server(t, &association.Server{
-		Accept:   func(association.Request) association.Answer { return m.Answer() },
+		Accept:   m.Answer,
 		Handlers: m.Handlers(),
 	})
 }
