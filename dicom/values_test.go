@@ -512,6 +512,16 @@ func ExampleDataset_Follow() {
 	// Output: CT1 <nil>
 }
 
+func ExampleDataset_MarshalJSON() {
+	d := NewDataset()
+	d.SetText(tag.SpecificCharacterSet, "ISO_IR 192")
+	d.SetText(tag.PatientName, "Nguyễn^Văn A")
+	d.SetFloat(tag.PixelSpacing, 0.5, 0.25)
+	b, err := d.MarshalJSON()
+	fmt.Println(string(b), err)
+	// Output: {"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"Nguyễn^Văn A"}]},"00280030":{"vr":"DS","Value":[0.5,0.25]}} <nil>
+}
+
 // A visitor reads what it wants of a stream, and stops before the pixel data.
 func ExampleWalkFile() {
 	d := NewDataset()
