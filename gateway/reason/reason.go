@@ -44,9 +44,16 @@ func (r Reason) String() string {
 // newer version has stored, shows its name and arguments.
 func (r Reason) In(l Language) string {
 	t, ok := texts[r.Code]
-	s := Fill(t[l], r.Args)
+	args := r.Args
+	if l == Vietnamese {
+		args = make([]string, len(r.Args))
+		for i, a := range r.Args {
+			args[i] = inVietnamese(a)
+		}
+	}
+	s := Fill(t[l], args)
 	if !ok {
-		s = strings.TrimSpace(string(r.Code) + " " + strings.Join(r.Args, " "))
+		s = strings.TrimSpace(string(r.Code) + " " + strings.Join(args, " "))
 	}
 	if r.Said != "" {
 		s += ": " + r.Said
