@@ -143,3 +143,21 @@ func TestOutcomeCoversTheRequest(t *testing.T) {
 		}
 	}
 }
+
+// A repeated request is the same; another with its transaction UID is not.
+func TestRepeatedRequests(t *testing.T) {
+	one := Transaction{"1.2", []Reference{{"1.2", "1.3.1"}, {"1.2", "1.3.2"}}}
+	for _, c := range []struct {
+		other Transaction
+		want  bool
+	}{
+		{Transaction{"1.2", []Reference{{"1.2", "1.3.1"}, {"1.2", "1.3.2"}}}, true},
+		{Transaction{"1.3", one.References}, false},
+		{Transaction{"1.2", one.References[:1]}, false},
+		{Transaction{"1.2", []Reference{{"1.2", "1.3.1"}, {"1.2", "1.3.3"}}}, false},
+	} {
+		if one.Same(c.other) != c.want {
+			t.Errorf("%+v: %v", c.other, !c.want)
+		}
+	}
+}

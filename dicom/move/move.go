@@ -107,6 +107,7 @@ func (o *operation) send(ctx context.Context, instances []retrieve.Instance, con
 	p.Contexts = contexts
 	to, err := association.Dial(ctx, o.to.Address, p)
 	if err != nil {
+		o.counts.Why = "no association with the destination"
 		o.fail(instances, dimse.Status{Code: dimse.ProcessingFailure})
 		return nil, nil
 	}

@@ -154,6 +154,30 @@ func TestRetrievalIsCancelled(t *testing.T) {
 	})
 }
 
+func TestADestinationThatIsAwayIsNamed(t *testing.T) {
+	scp := archiveSCP(retrievetest.New(t), map[string]string{"DEST": "127.0.0.1:1"})
+	a := servicetest.Dial(t, servicetest.Serve(t, scp), association.Proposal{Contexts: service.Propose(find.PatientRoot.Move())})
+	r, err := move.Move(t.Context(), a, find.PatientRoot, "DEST", patient, nil)
+	if err != nil || r.Status.Code != dimse.CannotPerformSubOps || r.Status.Comment != "no association with the destination" || len(r.FailedUIDs) != 8 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	servicetest.Release(t, a)
+}
+
+// A requestor that does not ask for the role of SCP gets no object, and is told.
+func TestGetWithoutTheRole(t *testing.T) {
+	var p association.Proposal
+	var to retrievetest.Archive
+	get.Propose(&p, find.PatientRoot, []store.Kind{{SOPClassUID: uid.CTImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian}}, to.Store)
+	p.Roles = nil
+	a := servicetest.Dial(t, servicetest.Serve(t, archiveSCP(retrievetest.New(t), nil)), p)
+	r, err := get.Get(t.Context(), a, find.PatientRoot, patient, nil)
+	if err != nil || r.Status.Code != dimse.CannotPerformSubOps || r.Failed != 8 || len(to.Objects()) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	servicetest.Release(t, a)
+}
+
 func TestMoreThanTheLimitIsRefused(t *testing.T) {
 	scp := &get.SCP{Source: retrievetest.New(t), Limits: retrieve.Limits{Instances: 7}}
 	var p association.Proposal

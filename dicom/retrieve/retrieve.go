@@ -4,7 +4,9 @@
 package retrieve
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -125,6 +127,7 @@ func Refuse(ctx context.Context, a *association.Association, m *association.Mess
 type Counts struct {
 	dimse.SubOperations
 	FailedUIDs []string // of the instances whose sub-operation failed
+	Why        string   // for the last response, where there is one reason for all
 }
 
 // Done counts one sub-operation by its status.
@@ -152,9 +155,9 @@ func (c *Counts) Final(cancelled bool) (dimse.Command, *dicom.Dataset) {
 	case cancelled:
 		rsp.Status.Code = dimse.Cancelled
 	case n.Failed > 0 && n.Completed+n.Warning == 0:
-		rsp.Status = dimse.Status{Code: dimse.CannotPerformSubOps, Comment: "every sub-operation failed"}
+		rsp.Status = dimse.Status{Code: dimse.CannotPerformSubOps, Comment: cmp.Or(c.Why, "every sub-operation failed")}
 	case n.Failed+n.Warning > 0:
-		rsp.Status = dimse.Status{Code: dimse.SomeSubOperationsFailed, Comment: fmt.Sprintf("%d sub-operations failed", n.Failed)}
+		rsp.Status = dimse.Status{Code: dimse.SomeSubOperationsFailed, Comment: cmp.Or(c.Why, fmt.Sprintf("%d sub-operations failed", n.Failed))}
 	}
 	if len(c.FailedUIDs) == 0 {
 		return rsp, nil
@@ -187,6 +190,10 @@ func Store(ctx context.Context, a *association.Association, i Instance, o store.
 			SOPClassUID: i.SOPClassUID, SOPInstanceUID: i.SOPInstanceUID, TransferSyntaxUID: ts, DataSet: r, Originator: o,
 		})
 		r.Close()
+		var refused *association.NotAcceptedError
+		if errors.As(err, &refused) {
+			continue // accepted, but the peer is not SCP in it
+		}
 		return status, err
 	}
 	return dimse.Status{Code: dimse.SOPClassNotSupported, Comment: "the peer takes it in no transfer syntax that it can be had in"}, nil

@@ -103,9 +103,9 @@ func (o *Orthanc) answer(path string, rsp *http.Response, err error, v any) {
 // Eventually polls until ok holds.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); {
+	for end := time.Now().Add(2 * time.Minute); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("not within a minute: %s", what)
+			t.Fatalf("not within two minutes: %s", what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

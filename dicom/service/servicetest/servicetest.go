@@ -74,6 +74,9 @@ func Server(t testing.TB, s *association.Server) string {
 		t.Fatal(err)
 	}
 	s.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	if s.Timeouts == (association.Timeouts{}) {
+		s.Timeouts = patient
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -84,6 +87,9 @@ func Server(t testing.TB, s *association.Server) string {
 	return l.Addr().String()
 }
 
+// patient is for machines that do much else.
+var patient = association.Timeouts{ARTIM: 2 * time.Minute, PDU: 2 * time.Minute, DIMSE: 2 * time.Minute}
+
 // Dial establishes an association that ends with the test.
 func Dial(t testing.TB, address string, p association.Proposal) *association.Association {
 	t.Helper()
@@ -92,6 +98,9 @@ func Dial(t testing.TB, address string, p association.Proposal) *association.Ass
 	}
 	if p.Called == "" {
 		p.Called = "PEER"
+	}
+	if p.Timeouts == (association.Timeouts{}) {
+		p.Timeouts = patient
 	}
 	a, err := association.Dial(t.Context(), address, p)
 	if err != nil {
@@ -158,7 +167,7 @@ func Command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
 // Run runs a peer to its end and returns its output.
 func Run(t testing.TB, dir, name string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	out, err := Command(ctx, dir, name, args...).CombinedOutput()
 	return string(out), err
@@ -181,7 +190,7 @@ func Start(t testing.TB, port, dir, name string, args ...string) {
 		c.Wait()
 	}()
 	t.Cleanup(func() { cancel(); <-ended; log.end() })
-	for end := time.Now().Add(time.Minute); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		if listens(t, port) {
 			return
 		}
