@@ -108,7 +108,7 @@ func (d *DataSet) Read(b []byte) (int, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.over && d.err == nil {
+	if d.over {
 		return 0, errOver
 	}
 	if !d.fill() {
@@ -124,7 +124,7 @@ func (d *DataSet) Read(b []byte) (int, error) {
 func (d *DataSet) WriteTo(w io.Writer) (written int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.over && d.err == nil {
+	if d.over {
 		return 0, errOver
 	}
 	return d.writeTo(w)
@@ -233,7 +233,6 @@ func (a *Association) run() {
 
 // dispatch hands a message over, and returns once its data set has been read.
 func (a *Association) dispatch(m *Message) error {
-	over := a.releasing // from then on nobody may await the response any more
 	var err error
 	switch {
 	case m.Command.Field == dimse.CCancelRQ:
@@ -242,13 +241,12 @@ func (a *Association) dispatch(m *Message) error {
 			m.DataSet.abandon()
 		}
 	case m.Command.Field.Response():
-		err = a.deliver(m)
+		return a.deliver(m)
 	case a.state() != ul.Sta6: // we release: PS3.8 action AR-6, and no way to answer
 		if m.DataSet != nil {
 			m.DataSet.abandon()
 		}
 	default:
-		over = nil
 		err = a.serve(m)
 	}
 	if err != nil || m.DataSet == nil {
@@ -257,8 +255,6 @@ func (a *Association) dispatch(m *Message) error {
 	select {
 	case <-m.DataSet.done:
 	case <-a.ended:
-		m.DataSet.abandon()
-	case <-over:
 		m.DataSet.abandon()
 	}
 	return nil
@@ -342,13 +338,50 @@ func (a *Association) deliver(m *Message) error {
 	if err != nil {
 		return a.fail(err)
 	}
-	select {
-	case c.responses <- m:
-	case <-a.ended:
-		return a.Err()
-	case <-a.releasing:
+	return a.handOver(c, m)
+}
+
+// handOver waits until a response is taken and its data set is read. Who awaited it
+// may be gone: at the release, or where it gave up; then it is read over, or the
+// association ends after the time that it may be idle.
+func (a *Association) handOver(c *Call, m *Message) error {
+	patience := time.NewTimer(a.timeouts.Idle)
+	defer patience.Stop()
+	taken, read := c.responses, (chan struct{})(nil)
+	for {
+		select {
+		case taken <- m:
+			if m.DataSet == nil {
+				return nil
+			}
+			taken, read = nil, m.DataSet.done
+		case <-read:
+			return nil
+		case <-patience.C:
+			a.fail(&TimeoutError{"the reader of a response"})
+		case <-a.ended:
+		case <-a.releasing:
+		case <-a.in.ctx.Done():
+		}
+		if a.over() {
+			if m.DataSet != nil {
+				m.DataSet.abandon()
+			}
+			return nil
+		}
 	}
-	return nil
+}
+
+// over reports whether nobody is to await a response any more.
+func (a *Association) over() bool {
+	select {
+	case <-a.ended:
+	case <-a.releasing:
+	case <-a.in.ctx.Done():
+	default:
+		return false
+	}
+	return true
 }
 
 // awaiting returns whose response it is, and whether it is the last one. a.mu is

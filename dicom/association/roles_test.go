@@ -282,8 +282,8 @@ func TestReleaseWithResponsesThatNobodyTakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		released(t, a)
-		if _, err := m.DataSet.Read(make([]byte, 1)); err == nil {
-			t.Error("the data set is read after the release")
+		if b, err := io.ReadAll(m.DataSet); err == nil {
+			t.Errorf("read as whole after the release: %q", b)
 		}
 	})
 }
@@ -606,5 +606,40 @@ func TestExtendedNegotiation(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		released(t, a)
+	})
+}
+
+// A response whose data set nobody reads does not hold the association for ever.
+func TestResponseThatNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := establish(t, contextsOf(studyRootFind), func(p peer) {
+			p.accept(ul.ContextAccepted, 0)
+			p.pdu()
+			rsp := dimse.Command{Field: dimse.CFindRSP, MessageIDBeingRespondedTo: 1, HasDataSet: true, Status: dimse.Status{Code: dimse.Pending}}
+			go p.Write(pdata(command(1, rsp.Append(nil)), data(1, "match", true)))
+			p.expect(ul.Abort{})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		call, err := a.Start(t.Context(), 1, dimse.Command{Field: dimse.CFindRQ, AffectedSOPClassUID: studyRootFind}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-a.Done()
+		if d := time.Since(begun); d != 5*time.Minute {
+			t.Errorf("ended after %v", d)
+		}
+		var late *association.TimeoutError
+		if !errors.As(a.Err(), &late) {
+			t.Error(a.Err())
+		}
+		a.Abort("it has ended")
+		if m, err := call.Next(t.Context()); err == nil {
+			if b, err := io.ReadAll(m.DataSet); err == nil {
+				t.Errorf("read as whole what was read over: %q", b)
+			}
+		}
 	})
 }
