@@ -26,22 +26,28 @@ func (s *Store) Scrub(ctx context.Context) (found []Alarm, err error) {
 	defer s.scrubbing.Unlock()
 	s.keep.RLock()
 	defer s.keep.RUnlock()
-	s.collecting(&found)
-	defer s.collecting(nil)
-	repaired, err := s.scrub(ctx, false)
+	repaired, found, err := s.scrubOnce(ctx, false)
 	if err == nil && len(found) == 0 {
 		s.takeBack()
 	}
 	if err != nil || !repaired {
 		return found, err
 	}
-	var still []Alarm
-	s.collecting(&still)
-	if _, err = s.scrub(ctx, true); err != nil || len(still) > 0 {
+	_, still, err := s.scrubOnce(ctx, true)
+	if err != nil || len(still) > 0 {
 		return append(found, still...), err
 	}
 	s.takeBack()
 	return append(found, Alarm{What: "all that was damaged is whole again", Where: "mirror", At: time.Now()}), nil
+}
+
+// scrubOnce is scrub, and gathers the alarms that are raised meanwhile.
+func (s *Store) scrubOnce(ctx context.Context, again bool) (repaired bool, found []Alarm, err error) {
+	var gathered []Alarm
+	s.collecting(&gathered)
+	repaired, err = s.scrub(ctx, again)
+	s.collecting(nil)
+	return repaired, gathered, err
 }
 
 // scrub reads everything once and repairs it, or reads it again after a repair; then

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"os"
@@ -140,13 +141,16 @@ func (o outage) test(t *testing.T) {
 		t.Fatal("nothing was delivered")
 	}
 	var rss, anonymous int
-	var heads []time.Duration
+	var heads, beside []time.Duration
 	for deadline := time.Now().Add(10 * time.Minute); s.Depth(Queue("lis")) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		at := time.Now()
 		if _, _, err := s.Head(Queue("lis")); err != nil {
 			t.Fatal(err)
 		}
 		heads = append(heads, time.Since(at))
+		at = time.Now()
+		compute()
+		beside = append(beside, time.Since(at))
 		rss, anonymous = max(rss, residentMiB(t, "VmRSS:")), max(anonymous, residentMiB(t, "RssAnon:"))
 		if len(dest.firsts()) >= o.items-before {
 			time.Sleep(50 * time.Millisecond) // the last outcomes are being saved
@@ -156,8 +160,10 @@ func (o outage) test(t *testing.T) {
 	end()
 	stop()
 	slices.Sort(heads)
+	slices.Sort(beside)
+	var machine time.Duration
 	if len(heads) > 0 {
-		head, slowest = heads[len(heads)/2], heads[len(heads)*99/100]
+		head, slowest, machine = heads[len(heads)/2], heads[len(heads)*99/100], beside[len(beside)*99/100]
 	}
 	c := s.Counters()
 	s.Close()
@@ -172,15 +178,24 @@ func (o outage) test(t *testing.T) {
 	if firstAfter > 3*time.Second {
 		t.Errorf("first delivery %v after the start", firstAfter)
 	}
-	if figures.Soak() && slowest > 5*time.Millisecond {
-		t.Errorf("head of the queue in %v, and %v at p99", head, slowest)
+	if figures.Soak() && slowest > max(5*time.Millisecond, 2*machine) {
+		t.Errorf("head of the queue in %v, and %v at p99; a computation of that length beside it took %v", head, slowest, machine)
 	}
 	if rss > 600 {
 		t.Errorf("%d MiB resident, %d of them tables of the store that are mapped", rss, rss-anonymous)
 	}
-	figures.Report(t, fmt.Sprintf("%d items, %d STAT first, all delivered once; first %.1f s after a start; head %.2f ms, p99 %.2f ms; %d MiB, and %d MiB of mapped files; %.0f a second",
-		o.items, urgent, firstAfter.Seconds(), float64(head.Microseconds())/1000, float64(slowest.Microseconds())/1000, anonymous, rss-anonymous, float64(o.items-before)/took.Seconds()),
-		"all once, STAT first, 3 s, 5 ms, 600 MiB")
+	figures.Report(t, fmt.Sprintf("%d items, %d STAT first, all delivered once; first %.1f s after a start; head %.2f ms, p99 %.2f ms (a computation beside it %.2f); %d MiB, and %d MiB of mapped files; %.0f a second",
+		o.items, urgent, firstAfter.Seconds(), float64(head.Microseconds())/1000, float64(slowest.Microseconds())/1000, float64(machine.Microseconds())/1000, anonymous, rss-anonymous, float64(o.items-before)/took.Seconds()),
+		"all once, STAT first, 3 s, 5 ms (or what the machine takes), 600 MiB")
+}
+
+// compute takes about as long as a look at the head of a queue, and no store: where
+// it is slow too, the machine is busy with something else.
+func compute() {
+	var block [64 << 10]byte
+	for range 4 {
+		sha256.Sum256(block[:])
+	}
 }
 
 func (a *away) firsts() []uint64 {
