@@ -1,6 +1,7 @@
 package hl7
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -411,12 +412,32 @@ func (m *Message) set(i int, p fieldPath, raw []byte) error {
 			s.text = before
 			return errCutCharacter
 		}
+		// Who reads the message looks for MSH-18 before it knows the characters.
+		if i == 0 && p.field != 18 && !m.forced && !bytes.Equal(m.declaredIn(before), m.declaredIn(s.text)) {
+			s.text = before
+			return errCutCharacter
+		}
 	}
 	m.original, s.owned = nil, true
 	if i == 0 {
 		m.headerChanged(p.field)
 	}
 	return nil
+}
+
+// declaredIn is MSH-18 of a header by its bytes alone.
+func (m *Message) declaredIn(header []byte) []byte {
+	for range 17 {
+		i := bytes.IndexByte(header, m.delimiters.Field)
+		if i < 0 {
+			return nil
+		}
+		header = header[i+1:]
+	}
+	if i := bytes.IndexByte(header, m.delimiters.Field); i >= 0 {
+		header = header[:i]
+	}
+	return header
 }
 
 // headerChanged takes note of a change of a field of MSH.
