@@ -86,7 +86,7 @@ func TestStreamsWithAnyByteChangedDoNoHarm(t *testing.T) {
 	for syntax, b := range streams(t) {
 		change := set(t, tag.Rows, 16, tag.Columns, 24)
 		for i := range b {
-			for _, v := range []byte{0, 0xFF, b[i] ^ 0x80, b[i] + 1} {
+			for _, v := range []byte{0xFF, b[i] ^ 0x80} {
 				bad := bytes.Clone(b)
 				bad[i] = v
 				f, err := opened(t, encapsulated(t, syntax, items(nil, bad), change), syntax).Decode(t.Context(), 0)
