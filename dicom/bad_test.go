@@ -61,6 +61,7 @@ func hostileDatasets() []hostile {
 		{"smallest sequences", il, many(implicitLE(), 100000, func(e *encoder) { e.head(0x00081140, "", 0) }), ""},
 		{"smallest items", il, append(implicitLE().head(0x00081140, "", 800000).b, many(implicitLE(), 100000, func(e *encoder) { e.head(tag.Item, "", 0) })...), ""},
 		{"items with one smallest element", il, append(implicitLE().head(0x00081140, "", 0xFFFFFFFF).b, append(many(implicitLE(), 50000, func(e *encoder) { e.head(tag.Item, "", 8).head(0x00081150, "", 0) }), implicitLE().endSequence().b...)...), ""},
+		{"sequences with one smallest item", il, many(implicitLE(), 50000, func(e *encoder) { e.head(0x00081140, "", 8).head(tag.Item, "", 0) }), ""},
 		{"smallest fragments", le, append(explicitLE().head(tag.PixelData, "OB", 0xFFFFFFFF).b, append(many(explicitLE(), 100000, func(e *encoder) { e.head(tag.Item, "", 0) }), explicitLE().endSequence().b...)...), ""},
 		{"deflate bomb", uid.DeflatedExplicitVRLittleEndian, deflated(append(explicitLE().head(0x00111001, "OB", 16<<20).b, make([]byte, 16<<20)...)), "inflates beyond the limit"},
 		{"not deflated", uid.DeflatedExplicitVRLittleEndian, wellFormed(explicitLE()), "cannot be inflated"},

@@ -3,7 +3,6 @@ package dicom
 import (
 	"bytes"
 	"io"
-	"sync"
 	"sync/atomic"
 
 	"nhip/dicom/tag"
@@ -151,17 +150,34 @@ func (e Element) parseItems() []*Dataset {
 	return list
 }
 
-// scanners are what one looks into sequences with, often ones of a few bytes.
-var scanners = sync.Pool{New: func() any { return newScanner(&source{}, encoding{}, Limits{}) }}
+// scanners are kept for the next sequence: many are of a few bytes, less than a
+// scanner takes.
+var scanners = make(chan *scanner, 8)
+
+func takeScanner() *scanner {
+	select {
+	case s := <-scanners:
+		return s
+	default:
+		return &scanner{src: &source{}}
+	}
+}
+
+func returnScanner(s *scanner) {
+	s.src.buf = nil
+	select {
+	case scanners <- s:
+	default:
+	}
+}
 
 // eachItem tells of the items of a sequence and of the elements in them.
 func (e Element) eachItem(item func(span), found func(span)) error {
 	b := e.e.value()
-	s := scanners.Get().(*scanner)
-	defer scanners.Put(s)
+	s := takeScanner()
+	defer returnScanner(s)
 	*s.src = source{buf: b, end: int64(len(b))}
 	*s = scanner{src: s.src, enc: e.e.enc(), frames: s.frames[:0], limits: e.in.limits(), fresh: true, around: e.in.depth()}
-	defer func() { s.src.buf = nil }()
 	end := int64(len(b))
 	if e.e.flags&undefinedLen != 0 {
 		end = undefined
