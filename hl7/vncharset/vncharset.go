@@ -228,12 +228,16 @@ func (c *Charset) byteOf(r rune) (byte, bool) {
 	return b, ok && !taken
 }
 
-// splitTone takes the tone off a letter; 0 where it has none.
+// splitTone takes the tone off a letter; 0 where it has none. One with two tones has
+// no letter of ours below it: both are 0.
 func splitTone(r rune) (letter, tone rune) {
 	var rest []rune
 	for _, part := range norm.NFD.String(string(r)) {
 		switch part {
 		case '\u0300', '\u0301', '\u0303', '\u0309', '\u0323':
+			if tone != 0 {
+				return 0, 0
+			}
 			tone = part
 		default:
 			rest = append(rest, part)
