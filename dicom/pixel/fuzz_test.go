@@ -47,7 +47,10 @@ func FuzzObject(f *testing.F) {
 			if err := Transcode(t.Context(), &w, out, to, l); err != nil {
 				continue
 			}
-			if _, err := dicom.ParseFile(w.Bytes(), dicom.Limits{}); err != nil && to != syntax {
+			if to == syntax || to == uid.ImplicitVRLittleEndian {
+				continue // without VRs a false one is lost, and with it what the value was
+			}
+			if _, err := dicom.ParseFile(w.Bytes(), dicom.Limits{}); err != nil {
 				t.Fatalf("to %s: what was written cannot be read: %v", uid.Name(to), err)
 			}
 		}
