@@ -27,16 +27,21 @@ import (
 // The Storage Commitment Push Model SOP class and its well-known SOP instance,
 // PS3.4 sections J.3.1 and J.3.5.
 const (
-	Class    = "1.2.840.10008.1.20.1"
-	Instance = "1.2.840.10008.1.20.1.1"
+	Class    = uid.StorageCommitmentPushModel
+	Instance = uid.StorageCommitmentPushModelInstance
 )
 
 // Action and event types, PS3.4 tables J.3-1 and J.3-2.
 const (
-	actionRequest  = 1
-	eventSuccess   = 1
-	eventFailures  = 2
-	DefaultMaxRefs = 100_000 // references that a request may have
+	actionRequest = 1
+	eventSuccess  = 1
+	eventFailures = 2
+)
+
+// How many references a request or a report may have, unless it is said, and at
+// most.
+const (
+	DefaultMaxRefs = 100_000
 	MaxRefs        = 1_000_000
 )
 

@@ -15,21 +15,22 @@ import (
 
 	"nhip/dicom"
 	"nhip/dicom/tag"
+	"nhip/dicom/uid"
 )
 
 // SOP classes, PS3.4 annex H. The meta SOP classes are what is negotiated; the
 // messages carry their members.
 const (
-	GrayscaleMeta       = "1.2.840.10008.5.1.1.9"
-	ColorMeta           = "1.2.840.10008.5.1.1.18"
-	SessionClass        = "1.2.840.10008.5.1.1.1"
-	BoxClass            = "1.2.840.10008.5.1.1.2"
-	GrayscaleImageClass = "1.2.840.10008.5.1.1.4"
-	ColorImageClass     = "1.2.840.10008.5.1.1.4.1"
-	PrinterClass        = "1.2.840.10008.5.1.1.16"
-	PrinterInstance     = "1.2.840.10008.5.1.1.17"
-	PrintJobClass       = "1.2.840.10008.5.1.1.14"
-	LUTClass            = "1.2.840.10008.5.1.1.23"
+	GrayscaleMeta       = uid.BasicGrayscalePrintManagementMeta
+	ColorMeta           = uid.BasicColorPrintManagementMeta
+	SessionClass        = uid.BasicFilmSession
+	BoxClass            = uid.BasicFilmBox
+	GrayscaleImageClass = uid.BasicGrayscaleImageBox
+	ColorImageClass     = uid.BasicColorImageBox
+	PrinterClass        = uid.Printer
+	PrinterInstance     = uid.PrinterInstance
+	PrintJobClass       = uid.PrintJob
+	LUTClass            = uid.PresentationLUT
 )
 
 // Statuses of PS3.4 annex H.
