@@ -626,7 +626,7 @@ func TestAPeerHasItsShare(t *testing.T) {
 		}
 	}
 	var err error
-	for range 500 { // the server may still be at the end of them
+	for range 3000 { // the server may still be at the end of them
 		if err = dial("127.0.0.1", "CT1"); err == nil {
 			break
 		}

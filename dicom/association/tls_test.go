@@ -232,8 +232,8 @@ func TestWhatIsRefusedOnTheTLSPort(t *testing.T) {
 	log := &journal{}
 	s := newServer(nil)
 	s.Log = slog.New(slog.NewTextHandler(log, nil))
-	s.Timeouts.ARTIM = 2 * time.Second
-	address := listenTLS(t, s, association.TLS{Certificate: server, Key: serverKey, Clients: association.CertificateIgnored})
+	profile := association.TLS{Certificate: server, Key: serverKey, Clients: association.CertificateIgnored}
+	address := listenTLS(t, s, profile)
 
 	if _, err := association.Dial(t.Context(), address, association.Proposal{Calling: "A", Called: "B", Contexts: ctContexts}); err == nil {
 		t.Error("an association in the clear")
@@ -254,7 +254,9 @@ func TestWhatIsRefusedOnTheTLSPort(t *testing.T) {
 	}
 	log.await(t, "no cipher suite")
 
-	c, err := net.Dial("tcp", address)
+	hasty := newServer(nil)
+	hasty.Log, hasty.Timeouts.ARTIM = s.Log, time.Second
+	c, err := net.Dial("tcp", listenTLS(t, hasty, profile))
 	if err != nil {
 		t.Fatal(err)
 	}

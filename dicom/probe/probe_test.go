@@ -161,6 +161,9 @@ func accepts(t *testing.T, r probe.Report, syntaxes ...string) {
 	}
 }
 
+// patient is for peers on a busy machine.
+var patient = association.Timeouts{ARTIM: time.Minute}
+
 const (
 	bigEndian    = "1.2.840.10008.1.2.2"
 	jpegBaseline = "1.2.840.10008.1.2.4.50"
@@ -173,15 +176,16 @@ func TestStorescp(t *testing.T) {
 	servicetest.Need(t, "storescp")
 	for _, c := range []struct {
 		arguments []string
+		classes   []string
 		accepted  int
 		max       uint32
 	}{
-		{nil, 3, 16384},
-		{[]string{"+xa", "--max-pdu", "65536"}, 20, 65536},
+		{nil, nil, 3, 16384},
+		{[]string{"+xa", "--max-pdu", "65536"}, []string{uid.Verification, ct, modWork}, 20, 65536},
 	} {
 		port, dir := servicetest.FreePort(t), t.TempDir()
 		servicetest.Start(t, port, dir, "storescp", append(c.arguments, "-od", dir, port)...)
-		r, err := probe.Probe(t.Context(), "127.0.0.1:"+port, probe.Options{Called: "STORESCP"})
+		r, err := probe.Probe(t.Context(), "127.0.0.1:"+port, probe.Options{Called: "STORESCP", SOPClasses: c.classes, Timeouts: patient})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +209,7 @@ func TestStorescp(t *testing.T) {
 
 func TestOrthanc(t *testing.T) {
 	o := servicetest.StartOrthanc(t, nil)
-	r, err := probe.Probe(t.Context(), o.Address, probe.Options{Called: "ORTHANC"})
+	r, err := probe.Probe(t.Context(), o.Address, probe.Options{Called: "ORTHANC", Timeouts: patient})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +236,7 @@ func TestWlmscpfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	servicetest.Start(t, port, dir, "wlmscpfs", "-dfp", dir, port)
-	r, err := probe.Probe(t.Context(), "127.0.0.1:"+port, probe.Options{Called: "OFFIS"})
+	r, err := probe.Probe(t.Context(), "127.0.0.1:"+port, probe.Options{Called: "OFFIS", Timeouts: patient})
 	if err != nil {
 		t.Fatal(err)
 	}
