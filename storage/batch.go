@@ -90,8 +90,9 @@ type op struct {
 	about    Entry
 	record   []byte
 	late     []lateRef
-	key      []byte // of opRepair, and whether it leaves items alone that the queue says are removed
-	byCursor bool
+	key      []byte // of opRepair; of opRemove, with the checksum, from the conditions on
+	sum      uint64
+	byCursor bool // of opRepair: what the queue says is removed stays so
 }
 
 // A lateRef is the place in a queue item's record where the sequence of a

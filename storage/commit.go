@@ -287,7 +287,9 @@ func (c *committer) conditions(g *group, b *Batch) error {
 			if q == nil || q.removed(o.seq) {
 				return ErrNoItem
 			}
-			if _, found := g.stored(seqKey(spaceItem, o.name, o.seq)); !found {
+			var found bool
+			o.key = seqKey(spaceItem, o.name, o.seq)
+			if o.sum, found = g.look(o.key); !found {
 				return ErrNoItem
 			}
 		}
@@ -310,7 +312,8 @@ func (c *committer) apply(g *group, r *request) {
 			c.enqueue(g, r, o)
 		case opRemove:
 			q := c.queue(g, o.name)
-			q.fp -= g.take(seqKey(spaceItem, o.name, o.seq)) + c.takeState(g, q, o)
+			g.remove(o.key)
+			q.fp -= o.sum + c.takeState(g, q, o)
 			q.depth--
 			q.remove(o.seq, o.seq)
 		case opSetState:
@@ -526,6 +529,15 @@ func (g *group) stored(key []byte) (sum uint64, ok bool) {
 	if f, known := g.seen[string(key)]; known {
 		return f.sum, f.ok
 	}
+	sum, ok = g.look(key)
+	if g.err == nil {
+		g.seen[string(key)] = found{sum, ok}
+	}
+	return sum, ok
+}
+
+// look is stored for a key that nobody asks for again.
+func (g *group) look(key []byte) (sum uint64, ok bool) {
 	item, err := g.txn.Get(key)
 	switch {
 	case err == nil:
@@ -543,7 +555,6 @@ func (g *group) stored(key []byte) (sum uint64, ok bool) {
 		g.failed(err)
 		return 0, false
 	}
-	g.seen[string(key)] = found{sum, ok}
 	return sum, ok
 }
 
@@ -567,13 +578,18 @@ func (g *group) take(key []byte) uint64 {
 		return 0
 	}
 	delete(g.seen, string(key))
+	g.remove(key)
+	return sum
+}
+
+// remove deletes what is stored under key.
+func (g *group) remove(key []byte) {
 	if err := g.txn.Delete(key); err != nil {
 		g.failed(err)
 	}
 	if g.mirrored {
 		g.log = appendSegmented(g.log, key, nil)
 	}
-	return sum
 }
 
 func (g *group) failed(err error) {

@@ -56,9 +56,7 @@ func (c *committer) repair(g *group, o *op) {
 		return
 	}
 	if o.record == nil {
-		if err := g.txn.Delete(o.key); err != nil {
-			g.failed(err)
-		}
+		g.remove(o.key)
 		return
 	}
 	switch space {
