@@ -10,7 +10,13 @@ import (
 )
 
 type dicomCommand struct {
-	Dump dicomDump `cmd:"" help:"Print DICOM files, an element a line. Exit status 0: all were read, 1: one was not, or not to its end."`
+	Dump     dicomDump     `cmd:"" help:"Print DICOM files, an element a line. Exit status 0: all were read, 1: one was not, or not to its end."`
+	Echo     dicomEcho     `cmd:"" help:"Ask a peer whether it is there (C-ECHO). Exit status 0: it answered."`
+	Probe    dicomProbe    `cmd:"" help:"Ask a peer what it accepts: SOP classes, transfer syntaxes, PDU length, roles, timing, in words."`
+	Send     dicomSend     `cmd:"" help:"Send files and folders (C-STORE). Exit status 0: all were taken, 1: one was not."`
+	Find     dicomFind     `cmd:"" help:"Query patients, studies, series or instances (C-FIND). Exit status 0: the query was answered."`
+	Worklist dicomWorklist `cmd:"" help:"Query the modality worklist (C-FIND). Exit status 0: the query was answered."`
+	Get      dicomGet      `cmd:"" help:"Retrieve a study, series or instance into a folder (C-GET). Exit status 0: all of it came."`
 }
 
 type dicomDump struct {

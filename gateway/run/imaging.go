@@ -175,7 +175,7 @@ func (g *Gateway) accept(services service.Mux, r association.Request) associatio
 		return association.Answer{Reject: &ul.RejectCallingAETitle}
 	}
 	g.states.set(m.Name, interpret.Modality, "connected", r.Peer.Addr().Unmap().String())
-	answer := services.Answer()
+	answer := services.Answer(r)
 	if m.Accept == config.AcceptDestinations {
 		answer.AbstractSyntax = func(class string) bool {
 			return services.AbstractSyntax(class) && (!g.storage.AbstractSyntax(class) || g.takes.Take(m.To, class, ""))

@@ -280,7 +280,7 @@ func TestAModalityIsOfferedWhatItsDestinationsTake(t *testing.T) {
 func serveOn(t *testing.T, l net.Listener, m service.Mux) {
 	t.Helper()
 	server := &association.Server{
-		Accept:   func(association.Request) association.Answer { return m.Answer() },
+		Accept:   m.Answer,
 		Handlers: m.Handlers(), Log: slog.New(slog.DiscardHandler),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
