@@ -9,6 +9,7 @@ import (
 	"nhip/dicom"
 	"nhip/dicom/pixel"
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
 	"nhip/dicom/tag"
 	"nhip/dicom/uid"
 )
@@ -24,7 +25,7 @@ var described = []tag.Tag{
 }
 
 func TestDecompressedObjectsAreDescribedAsByDCMTKAndGDCM(t *testing.T) {
-	need(t, "dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv", "opj_decompress")
+	rastertest.Need(t, "dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv", "opj_decompress")
 	undo := map[string][]string{
 		uid.JPEGBaseline8Bit: {"dcmdjpeg"}, uid.JPEGExtended12Bit: {"dcmdjpeg"}, uid.JPEGLosslessSV1: {"dcmdjpeg"}, uid.JPEGLossless: {"dcmdjpeg"},
 		uid.JPEGLSLossless: {"dcmdjpls"}, uid.RLELossless: {"dcmdrle"},

@@ -11,6 +11,7 @@ import (
 	"nhip/dicom"
 	"nhip/dicom/pixel"
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
 	"nhip/dicom/tag"
 	"nhip/dicom/uid"
 )
@@ -35,7 +36,7 @@ func pnm(t testing.TB, columns, rows, samples, bits int, v []uint16) string {
 }
 
 func TestHTJ2KIsDecodedByOpenJPEG(t *testing.T) {
-	need(t, "ojph_compress", "opj_decompress")
+	rastertest.Need(t, "ojph_compress", "opj_decompress")
 	const columns, rows = 70, 50
 	for _, c := range []struct{ samples, bits, frames int }{{1, 8, 2}, {1, 12, 1}, {1, 16, 1}, {3, 8, 2}} {
 		t.Run(fmt.Sprintf("%d samples of %d bits", c.samples, c.bits), func(t *testing.T) {

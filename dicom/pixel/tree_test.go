@@ -15,28 +15,9 @@ import (
 	"nhip/dicom"
 	"nhip/dicom/pixel"
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
 	"nhip/dicom/uid"
 )
-
-const pydicomTree = "/usr/lib/python3/dist-packages/pydicom/data"
-
-// need skips where a program or a folder is absent; on CI it has to be there.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		_, err := exec.LookPath(p)
-		if strings.HasPrefix(p, "/") {
-			_, err = os.Stat(p)
-		}
-		switch {
-		case err == nil:
-		case os.Getenv("CI") == "true":
-			t.Fatalf("%s is not installed", p)
-		default:
-			t.Skipf("%s is not installed", p)
-		}
-	}
-}
 
 // open reads a file and looks at its frames.
 func open(name string) (*pixel.Reader, *dicom.File, error) {
@@ -56,10 +37,10 @@ func open(name string) (*pixel.Reader, *dicom.File, error) {
 // test_files, where there are many alike, the first of each.
 func images(t testing.TB) []string {
 	t.Helper()
-	need(t, pydicomTree)
+	tree := filepath.Dir(rastertest.Pydicom(t))
 	var names []string
 	folders := map[string]bool{}
-	err := filepath.WalkDir(pydicomTree, func(name string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(tree, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -247,7 +228,7 @@ func explained(t *testing.T, file, conversion string, err error) bool {
 var soak = os.Getenv("NHIP_SOAK") == "1"
 
 func TestFramesAreAsDCMTKAndGDCMDecodeThem(t *testing.T) {
-	need(t, "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcmconv", "gdcmconv", "opj_decompress")
+	rastertest.Need(t, "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "dcmconv", "gdcmconv", "opj_decompress")
 	var mu sync.Mutex
 	made, kinds := map[string]int{}, map[string]bool{}
 	t.Run("files", func(t *testing.T) {

@@ -14,21 +14,8 @@ import (
 	"time"
 
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
 )
-
-// need skips where a program is absent; on CI it has to be there.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err == nil {
-			continue
-		}
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", p)
-		}
-		t.Skipf("%s is not installed", p)
-	}
-}
 
 // picture returns an image with structure and noise.
 func picture(columns, rows, samples, precision int, signed bool) *raster.Image {
@@ -54,7 +41,7 @@ func picture(columns, rows, samples, precision int, signed bool) *raster.Image {
 // compress encodes an image without loss with OpenJPEG's encoder.
 func compress(t testing.TB, m *raster.Image, suffix string, args ...string) []byte {
 	t.Helper()
-	need(t, "opj_compress", "opj_decompress")
+	rastertest.Need(t, "opj_compress", "opj_decompress")
 	width := m.BitsAllocated / 8
 	planes := make([]byte, 0, len(m.Pix))
 	for s := range m.Samples {
@@ -135,7 +122,7 @@ func TestTiles(t *testing.T) {
 }
 
 func TestHighThroughput(t *testing.T) {
-	need(t, "ojph_compress", "opj_decompress")
+	rastertest.Need(t, "ojph_compress", "opj_decompress")
 	want := picture(64, 48, 1, 8, false)
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "in.pgm"), filepath.Join(dir, "out.j2c")
@@ -219,7 +206,7 @@ func TestDamagedCodestreamIsAnError(t *testing.T) {
 // fake puts a script in the place of the decoder and returns a PATH with it.
 func fake(t testing.TB, script string) string {
 	t.Helper()
-	need(t, "sh")
+	rastertest.Need(t, "sh")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "opj_decompress"), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -16,29 +16,10 @@ import (
 	"nhip/dicom"
 	"nhip/dicom/pixel"
 	"nhip/dicom/pixel/raster"
+	"nhip/dicom/pixel/raster/rastertest"
 	"nhip/dicom/tag"
 	"nhip/dicom/uid"
 )
-
-const pydicomTree = "/usr/lib/python3/dist-packages/pydicom/data"
-
-// need skips where a program or a folder is absent; on CI it has to be there.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		_, err := exec.LookPath(p)
-		if strings.HasPrefix(p, "/") {
-			_, err = os.Stat(p)
-		}
-		switch {
-		case err == nil:
-		case os.Getenv("CI") == "true":
-			t.Fatalf("%s is not installed", p)
-		default:
-			t.Skipf("%s is not installed", p)
-		}
-	}
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -162,10 +143,11 @@ var knownDifferences = map[string]string{
 var twoApart = map[string]bool{"JPEG-lossy.dcm": true, "JPGExtended.dcm": true}
 
 func TestPydicomTreeIsShownAsDCMTKShowsIt(t *testing.T) {
-	need(t, "dcmj2pnm", "gdcmconv", "opj_decompress", pydicomTree)
+	rastertest.Need(t, "dcmj2pnm", "gdcmconv", "opj_decompress")
+	tree := filepath.Dir(rastertest.Pydicom(t))
 	shown := 0
 	folders := map[string]int{}
-	must(t, filepath.WalkDir(pydicomTree, func(name string, e fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(tree, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -290,7 +272,7 @@ func uints(v []int64) []int64 {
 }
 
 func TestMadePicturesAreShownAsDCMTKShowsThem(t *testing.T) {
-	need(t, "dcmj2pnm")
+	rastertest.Need(t, "dcmj2pnm")
 	signed := map[tag.Tag][]int64{tag.PixelRepresentation: {1}, tag.BitsStored: {16}, tag.HighBit: {15}}
 	window := map[tag.Tag]string{tag.WindowCenter: `1000\2000\300.5`, tag.WindowWidth: `500\4000\1`}
 	for _, c := range []struct {
