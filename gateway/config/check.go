@@ -188,8 +188,13 @@ func (k *checker) dicomTLS() {
 		return
 	}
 	if _, err := k.DICOMServer().Server(); err != nil {
-		k.wrong("dicom.tls_listen", "[dicom]", "tls_listen: %v", err)
+		k.wrong("dicom.tls_listen", "[dicom]", "tls_listen: %v", tlsReason(err))
 	}
+}
+
+// tlsReason is an error of the TLS files without the name of a package.
+func tlsReason(err error) string {
+	return strings.TrimPrefix(err.Error(), "dicom/association: TLS: ")
 }
 
 // keyPair checks the certificate that only destinations are shown.
@@ -197,7 +202,7 @@ func (k *checker) keyPair() {
 	t := k.DICOMServer()
 	t.CA, t.Clients = "", association.CertificateIgnored
 	if _, err := t.Server(); err != nil {
-		k.wrong("dicom.tls_certificate", "[dicom]", "tls_certificate: %v", err)
+		k.wrong("dicom.tls_certificate", "[dicom]", "tls_certificate: %v", tlsReason(err))
 	}
 }
 
@@ -296,7 +301,7 @@ func (k *checker) kind(key, where string, d Destination) {
 		}
 		if t, on := k.DICOMClient(d); on {
 			if _, err := t.Client(); err != nil {
-				k.wrong(key+".tls", where, "tls: %v", err)
+				k.wrong(key+".tls", where, "tls: %v", tlsReason(err))
 			}
 		}
 	}
