@@ -25,7 +25,7 @@ func FuzzObject(f *testing.F) {
 		if err != nil {
 			return // what can be read of it is shown, but not written anew
 		}
-		l := raster.Limits{MaxPixels: 1 << 16}
+		l := raster.Limits{MaxPixels: 1 << 12}
 		r, err := Open(d, syntax, l)
 		if err != nil {
 			return
@@ -39,7 +39,7 @@ func FuzzObject(f *testing.F) {
 		}
 		frame.RGB()
 		out, err := dicom.NewFile(d, syntax)
-		if err != nil || r.Frames > 20 {
+		if err != nil || r.Frames > 4 {
 			return
 		}
 		for _, to := range targets {
