@@ -146,6 +146,7 @@ type group struct {
 	refused  []refused
 	changes  int
 	bytes    int
+	logged   int // bytes of the write-ahead log and of the memtable, at most
 	channels map[string]*channel
 	queues   map[string]*queue
 	counters map[string]*counter
@@ -447,7 +448,7 @@ func (c *committer) write(g *group) error {
 	if g.err != nil {
 		return g.err
 	}
-	if err := c.s.ahead(&c.next, g.bytes); err != nil {
+	if err := c.s.ahead(&c.next, g.logged); err != nil {
 		return err
 	}
 	c.watch(g, "before")
@@ -565,6 +566,7 @@ func (g *group) put(key, record []byte) uint64 {
 	if err := g.txn.Set(key, record); err != nil {
 		g.failed(err)
 	}
+	g.logged += entryCost + len(key) + len(record)
 	if g.mirrored {
 		g.log = appendSegmented(g.log, key, record)
 	}
@@ -587,6 +589,7 @@ func (g *group) remove(key []byte) {
 	if err := g.txn.Delete(key); err != nil {
 		g.failed(err)
 	}
+	g.logged += entryCost + len(key)
 	if g.mirrored {
 		g.log = appendSegmented(g.log, key, nil)
 	}

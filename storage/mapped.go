@@ -27,20 +27,29 @@ const roomInterval = 100 * time.Millisecond
 // A nextLog is the write-ahead log that Badger begins next.
 type nextLog struct {
 	path   string // empty: not made yet
-	logged int    // of the one before: what may have been written to it, at most
+	logged int    // what is in the one before and in its memtable, at most
+	last   int    // of that the last commit
 }
 
+// entryCost is what an entry takes beside its key and its value, at most: a node of
+// the skip list, and the version behind the key.
+const entryCost = 120
+
 // ahead makes sure, before a commit of so many bytes, that the next write-ahead log
-// is there where that commit may be the one that begins it.
+// is there where that commit may be the one that begins it: Badger begins one where
+// the last is full, before it writes.
 func (s *Store) ahead(l *nextLog, bytes int) error {
-	l.logged += 2*bytes + 4096 // with nodes of the skip list and control records
+	full := l.logged >= memTable-transactionRoom/4
+	before := l.last
+	l.last = bytes + entryCost
+	l.logged += l.last
 	if l.path != "" {
 		if info, err := os.Stat(l.path); err == nil && info.Size() == 0 {
 			return nil // Badger has not taken it yet
 		}
-		*l = nextLog{}
+		*l, full = nextLog{logged: before + l.last, last: l.last}, false // the last commit began it
 	}
-	if l.logged < memTable/2 {
+	if !full {
 		return nil
 	}
 	newest, err := s.newestLog()

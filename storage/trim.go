@@ -51,10 +51,12 @@ func (c *committer) trim(g *group, o *op) {
 	ch := c.channel(g, o.name)
 	for _, r := range ch.live(o.seq, o.to) {
 		for seq := r.from; seq <= r.to; seq++ {
-			if err := g.txn.Delete(seqKey(spaceJournal, o.name, seq)); err != nil {
+			key := seqKey(spaceJournal, o.name, seq)
+			if err := g.txn.Delete(key); err != nil {
 				g.failed(err)
 				return
 			}
+			g.logged += entryCost + len(key)
 		}
 	}
 	ch.join(o.seq, o.to)

@@ -119,7 +119,7 @@ func (s *Spool) failed(err error) error {
 // A Writer takes one object. It belongs to one goroutine.
 type Writer struct {
 	s       *Spool
-	name    string
+	path    string // in the spool, of the file as it is named now
 	file    *os.File
 	hash    hash.Hash
 	buffer  []byte // from buffers; what is not written yet
@@ -140,16 +140,16 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Create begins an object. Commit or Abort ends it.
 func (s *Spool) Create() (*Writer, error) {
-	name := newName(time.Now())
+	name := path.Join(tmp, newName(time.Now()))
 	err := s.fault("create")
 	var file *os.File
 	if err == nil {
-		file, err = s.root.OpenFile(path.Join(tmp, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err = s.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("storage/spool: create: %w", err)
 	}
-	return &Writer{s: s, name: name, file: file, hash: sha256.New(), buffer: buffers.Get().(*[bufferSize]byte)[:0]}, nil
+	return &Writer{s: s, path: name, file: file, hash: sha256.New(), buffer: buffers.Get().(*[bufferSize]byte)[:0]}, nil
 }
 
 // newName gives a name that sorts by time and is never given twice.
@@ -229,7 +229,7 @@ const early = 256 << 10
 func (w *Writer) Abort() {
 	if w.file != nil {
 		w.close()
-		w.s.root.Remove(path.Join(tmp, w.name))
+		w.s.root.Remove(w.path)
 	}
 }
 
@@ -254,7 +254,7 @@ func (w *Writer) Commit() (Ref, error) {
 		w.Abort()
 		return Ref{}, err
 	}
-	ref := Ref{Path: path.Join(shard.name, w.name), Length: w.length}
+	ref := Ref{Path: path.Join(shard.name, path.Base(w.path)), Length: w.length}
 	w.hash.Sum(ref.SHA256[:0])
 	if err := w.settle(shard, ref.Path); err != nil {
 		w.Abort()
@@ -266,24 +266,34 @@ func (w *Writer) Commit() (Ref, error) {
 	return ref, nil
 }
 
+// settle names the file and makes bytes and name durable. Both are under way at
+// once, so that the file system can write them in one transaction of its journal:
+// nobody knows the name before both are there, and a file that a crash leaves under
+// its name without all its bytes is an orphan.
 func (w *Writer) settle(shard *shard, name string) error {
+	if err := w.s.fault("rename"); err != nil {
+		return fmt.Errorf("storage/spool: rename: %w", err)
+	}
+	if err := w.s.root.Rename(w.path, name); err != nil {
+		return fmt.Errorf("storage/spool: rename: %w", err)
+	}
+	w.path = name
+	named := make(chan error, 1)
+	go func() { named <- shard.sync() }()
 	err := w.s.fault("fsync")
 	if err == nil {
 		err = w.file.Sync()
 	}
 	if err != nil {
-		return w.s.failed(fmt.Errorf("storage/spool: fsync: %w", err))
+		err = w.s.failed(fmt.Errorf("storage/spool: fsync: %w", err))
 	}
-	if err := w.s.fault("rename"); err != nil {
-		return fmt.Errorf("storage/spool: rename: %w", err)
-	}
-	if err := w.s.root.Rename(path.Join(tmp, w.name), name); err != nil {
-		return fmt.Errorf("storage/spool: rename: %w", err)
+	if err := errors.Join(err, <-named); err != nil {
+		return err
 	}
 	if err := w.close(); err != nil {
 		return fmt.Errorf("storage/spool: close: %w", err)
 	}
-	return shard.sync()
+	return nil
 }
 
 // A shard is a directory that objects are renamed into. Writers that end at the
