@@ -60,6 +60,9 @@ type Timeouts struct {
 	Idle     time.Duration // of an acceptor: with no message and no work; 5 min
 }
 
+// DefaultTimeouts are the timers where nothing else is said.
+func DefaultTimeouts() Timeouts { return Timeouts{}.withDefaults() }
+
 func (t Timeouts) withDefaults() Timeouts {
 	set := func(d *time.Duration, to time.Duration) {
 		if *d == 0 {

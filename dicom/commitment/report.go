@@ -38,6 +38,9 @@ type Policy struct {
 	Expire time.Duration // from the request to the end of trying; 7 days
 }
 
+// DefaultPolicy is the policy where nothing else is said.
+func DefaultPolicy() Policy { return Policy{}.withDefaults() }
+
 func (p Policy) withDefaults() Policy {
 	if p.First == 0 {
 		p.First = 10 * time.Second

@@ -42,6 +42,9 @@ type Limits struct {
 	Time       time.Duration // 1 min; then A700H
 }
 
+// DefaultLimits are the limits where nothing else is said.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
 func (l Limits) withDefaults() Limits {
 	if l.Answers == 0 {
 		l.Answers = 10_000

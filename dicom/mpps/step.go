@@ -122,6 +122,14 @@ var fixed = []tag.Tag{
 	tag.PerformedProcedureStepStartDate, tag.PerformedProcedureStepStartTime, tag.Modality, tag.StudyID,
 }
 
+// Attributes returns what CheckCreate and CheckSet look at: the attributes without
+// which a step is refused, beside an item with a study in the Scheduled Step
+// Attributes Sequence; those whose absence is a warning; and those that an N-SET
+// does not change.
+func Attributes() (refused, warned, unchanged []tag.Tag) {
+	return slices.Clone(needed), slices.Clone(present), slices.Clone(fixed)
+}
+
 // CheckSet judges the modifications of an N-SET to a step, PS3.4 section
 // F.7.2.2: only one in progress is changed, and never whose it is. A final state
 // needs its end and a performed series with the attributes of type 1, where the

@@ -39,6 +39,13 @@ var (
 	}
 )
 
+// Keys returns the attributes that are matched: those of the request, and those of
+// the item of the Scheduled Procedure Step Sequence.
+func Keys() (request, step []tag.Tag) { return slices.Clone(keys), slices.Clone(stepKeys) }
+
+// DefaultAnswers is how many answers a query has at most, unless it is said.
+const DefaultAnswers = 500
+
 func supported(path []tag.Tag) bool {
 	switch len(path) {
 	case 1:
@@ -53,7 +60,7 @@ func supported(path []tag.Tag) bool {
 type Options struct {
 	IgnoreAccents bool           // in person names: NGUYEN finds Nguyễn
 	Zone          *time.Location // of a DT without offset; nil: UTC
-	Limits        find.Limits    // Answers: 0 is 500
+	Limits        find.Limits    // Answers: 0 is DefaultAnswers
 }
 
 // SCP is the service of a worklist whose steps come from a source: each one a
@@ -63,7 +70,7 @@ type Options struct {
 // asks.
 func SCP(source find.Source, o Options) service.Service {
 	if o.Limits.Answers == 0 {
-		o.Limits.Answers = 500
+		o.Limits.Answers = DefaultAnswers
 	}
 	scp := &find.SCP{
 		Source:   source,

@@ -38,8 +38,8 @@ type worklistFile struct {
 
 // The limits of the folder.
 const (
-	mostWorklistFiles = 10_000
-	mostWorklistBytes = 1 << 20 // of one file
+	MostWorklistFiles = 10_000
+	MostWorklistBytes = 1 << 20 // of one file
 )
 
 // Entities is find.Source.
@@ -73,8 +73,8 @@ func (f *Folder) items(ctx context.Context) ([]*dicom.Dataset, error) {
 		return nil, err
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.Type().IsRegular() || filepath.Ext(e.Name()) != ".wl" })
-	if len(entries) > mostWorklistFiles {
-		return nil, fmt.Errorf("%d files, and %d are the most", len(entries), mostWorklistFiles)
+	if len(entries) > MostWorklistFiles {
+		return nil, fmt.Errorf("%d files, and %d are the most", len(entries), MostWorklistFiles)
 	}
 	now := make(map[string]worklistFile, len(entries))
 	var items []*dicom.Dataset
@@ -117,7 +117,7 @@ func readWorklistFile(root *os.Root, name string) (*dicom.Dataset, error) {
 		return nil, err
 	}
 	defer file.Close()
-	d, err := dicom.ReadFile(io.LimitReader(file, mostWorklistBytes+1), dicom.Limits{Total: mostWorklistBytes})
+	d, err := dicom.ReadFile(io.LimitReader(file, MostWorklistBytes+1), dicom.Limits{Total: MostWorklistBytes})
 	if err != nil {
 		return nil, err
 	}
