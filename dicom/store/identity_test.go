@@ -72,7 +72,9 @@ func TestUserIdentityOfStorescu(t *testing.T) {
 		{[]string{"--saml", token}, ul.IdentitySAML, "a token, a ticket or an assertion", ""},
 		{[]string{"--jwt", token}, ul.IdentityJWT, "a token, a ticket or an assertion", ""},
 	} {
+		mu.Lock()
 		seen = nil
+		mu.Unlock()
 		if err := run(append(c.options, "-rsp")...); err != nil {
 			t.Errorf("%v: %v", c.kind, err)
 			continue
