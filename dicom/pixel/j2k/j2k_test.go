@@ -277,7 +277,11 @@ func TestHelperDiesWithTheContext(t *testing.T) {
 	for pid == "" {
 		b, _ := os.ReadFile(started)
 		pid = strings.TrimSpace(string(b))
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-done:
+			t.Fatalf("it ended by itself: %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
