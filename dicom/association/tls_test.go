@@ -189,7 +189,9 @@ func TestAssociationOverTLS(t *testing.T) {
 		{association.CertificateIgnored, none, true, nil},
 	} {
 		ours.Clients = c.ask
+		mu.Lock()
 		names = nil
+		mu.Unlock()
 		err := echoTLS(t, listenTLS(t, s, ours), c.client)
 		if (err == nil) != c.ok {
 			t.Errorf("%v, %s: %v", c.ask, c.client.Certificate, err)
