@@ -82,17 +82,16 @@ const (
 // envelope, built by the caller's goroutine so that the committer only fills in
 // numbers and the checksum.
 type op struct {
-	kind     opKind
-	name     string // channel, queue, key or counter
-	seq      uint64
-	to       uint64 // of opTrim: the last sequence
-	delta    int64
-	about    Entry
-	record   []byte
-	late     []lateRef
-	key      []byte // of opRepair; of opRemove, with the checksum, from the conditions on
-	sum      uint64
-	byCursor bool // of opRepair: what the queue says is removed stays so
+	kind   opKind
+	name   string // channel, queue, key or counter
+	seq    uint64
+	to     uint64 // of opTrim: the last sequence
+	delta  int64
+	about  Entry
+	record []byte
+	late   []lateRef
+	key    []byte // of opRepair; of opRemove, with the checksum, from the conditions on
+	sum    uint64
 }
 
 // A lateRef is the place in a queue item's record where the sequence of a

@@ -89,8 +89,8 @@
 //
 //   - A write of Badger's manifest that failed: at Open, which takes it back.
 //
-//   - A table that a compaction could not write: within about a minute, and at Open.
-//     What its file holds and the store has not is put back, see leftover.go.
+//   - A table that a compaction could not write: within about a minute. What it
+//     was made of is gone by then, see closeBadger.
 //
 // Not noticed: the loss of a commit whose mark was not written yet. The mark
 // follows the acknowledgement within microseconds after a kill, and within about

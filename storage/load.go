@@ -346,7 +346,7 @@ func (s *Store) start(l *loader, background context.Context) error {
 		close(s.done)
 		return nil
 	}
-	s.behind.Go(func() { s.leftAtOpen(background); s.watchTables(background) })
+	s.behind.Go(func() { s.watchTables(background) })
 	s.behind.Go(func() { s.watchMemory(background) })
 	go c.run()
 	return nil

@@ -44,17 +44,6 @@ func (c *committer) repair(g *group, o *op) {
 	if newer {
 		return
 	}
-	switch space { // control records are in memory as they must be, and are written again
-	case spaceChannel:
-		c.channel(g, o.name)
-		return
-	case spaceQueue:
-		c.queue(g, o.name)
-		return
-	case spaceCounter:
-		c.counter(g, o.name)
-		return
-	}
 	if o.record == nil {
 		g.remove(o.key)
 		return
@@ -62,7 +51,7 @@ func (c *committer) repair(g *group, o *op) {
 	switch space {
 	case spaceItem:
 		q := c.queue(g, o.name)
-		if o.seq >= q.next || o.byCursor && q.removed(o.seq) {
+		if o.seq >= q.next {
 			return
 		}
 		q.restore(o.seq)
@@ -319,10 +308,9 @@ type repairs struct {
 	ctx context.Context
 	at  uint64
 
-	byCursor bool // what a queue says is removed stays so
-	b        *Batch
-	n        int
-	err      error
+	b   *Batch
+	n   int
+	err error
 }
 
 func (r *repairs) add(key, record []byte) {
@@ -339,7 +327,6 @@ func (r *repairs) add(key, record []byte) {
 		name = keyName(key)
 	}
 	r.b.repair(key, name, seq, record, r.at)
-	r.b.ops[len(r.b.ops)-1].byCursor = r.byCursor
 	r.n++
 	if r.b.bytes >= repairBatch || len(r.b.ops) == MaxChanges {
 		r.flush()

@@ -34,9 +34,6 @@ func (s *Store) tablesAtOpen(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.asideAtOpen(dir, paths); err != nil {
-		s.alarm("a table that a compaction left could not be kept: "+reason(err), leftoverDir)
-	}
 	var read int64
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
