@@ -177,8 +177,8 @@ func TestSmallDiskWithThePACSDown(t *testing.T) {
 	h.untilDisk("no images", 3*time.Minute)
 	results := h.truth.Report().Kinds[truth.ORU].Received
 	accepted := ct.Sent()
-	if accepted <= 100 {
-		t.Errorf("only %d objects were accepted", accepted)
+	if accepted+results <= 100 { // how many of which depends on who is quicker
+		t.Errorf("only %d objects and %d results were accepted", accepted, results)
 	}
 	within(t, 90*time.Second, "results are still taken while images are refused", func() bool {
 		return h.truth.Report().Kinds[truth.ORU].Received >= results+20
