@@ -260,10 +260,6 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 		o.hold("", reason.NoControlID)
 		return
 	}
-	if p := notProduction(m); p != "" && !r.released {
-		o.hold("", reason.NotProduction, p)
-		return
-	}
 	code, event, _ := m.Type()
 	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S" || anyCritical(m, body)}
 	for _, d := range to {
@@ -272,7 +268,8 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 }
 
 // notProduction is MSH-11 of a message that is not for the care of a patient: T
-// training, D debugging (HL7 table 0103).
+// training, D debugging (HL7 table 0103). Of an analyser's results we make messages
+// that say P, so that theirs are held; a system's message goes on with its own.
 func notProduction(m *hl7.Message) string {
 	switch p := m.Get("MSH-11.1"); p {
 	case "T", "D":

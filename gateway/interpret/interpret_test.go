@@ -66,11 +66,12 @@ func newRig(t *testing.T, dir string) *rig {
 			"new-1": {Name: "new-1", Kind: Analyser, Zone: vn, Profile: profiles["sysmex-xn-l"]},
 			"alone": {Name: "alone", Kind: Analyser, Zone: vn, Profile: profiles["sysmex-xn-l"]},
 			"ct-1":  {Name: "ct-1", Kind: Modality, Zone: vn},
+			"bc-1":  {Name: "bc-1", Kind: Analyser, Zone: vn, Profile: profiles["mindray-bc-5380"]},
 			"his":   {Name: "his", Kind: Peer, Zone: vn},
 			"bed":   {Name: "bed", Kind: Monitor, Zone: vn, Observe: observe, Render: render},
 		},
 		Routes: route.Table{
-			"xn-1": {To: toLIS}, "new-1": {Trial: true, To: toLIS}, "ct-1": {To: toLIS}, "his": {To: toLIS}, "bed": {To: toLIS},
+			"xn-1": {To: toLIS}, "new-1": {Trial: true, To: toLIS}, "bc-1": {To: toLIS}, "ct-1": {To: toLIS}, "his": {To: toLIS}, "bed": {To: toLIS},
 		},
 		Publish: func(b *storage.Batch, connection string, _ time.Time, obs []record.Observation) {
 			b.Put("published/"+connection, fmt.Append(nil, len(obs)))
@@ -416,19 +417,19 @@ func TestAMessageThatWouldBeTooManyIsHeld(t *testing.T) {
 	})
 }
 
-// What says of itself that it is for training or debugging goes to no destination
-// before a person says so.
+// What an analyser sends for training or debugging becomes no message of ours before
+// a person says so. A system's message goes on as it is, and says so itself.
 func TestTrainingAndDebuggingAreHeldUntilReleased(t *testing.T) {
 	within(t, func(t *testing.T, r *rig) {
 		for i, p := range []string{"T", "D", "P", "T^R", ""} {
-			m := fmt.Sprintf("MSH|^~\\&|HIS||LIS||20260101||ORU^R01|%d|%s|2.5.1\rOBR|1||S%d\rOBX|1|NM|GLU||5\r", i, p, i)
-			if _, err := r.in.HL7(t.Context(), "his", "a", fmt.Sprint(i), []byte(m), nil, nil); err != nil {
+			m := fmt.Sprintf("MSH|^~\\&|BC-5380|Mindray|||20260114083000||ORU^R01|%d|%s|2.3.1\rOBR|1||S%d|00001^Automated Count^99MRC\rOBX|1|NM|6690-2^WBC^LN||6.41|10*9/L|||||F\r", i, p, i)
+			if _, err := r.in.HL7(t.Context(), "bc-1", "a", fmt.Sprint(i), []byte(m), nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		r.interpret()
 		items, _ := r.queued("lis")
-		if len(items) != 2 || items[0].ID != "2" || items[1].ID != "4" {
+		if len(items) != 2 || items[0].Of != "S2" || items[1].Of != "S4" {
 			t.Errorf("%+v", items)
 		}
 		held, err := r.s.Items(intake.HeldQueue, 0, 10)
@@ -449,10 +450,18 @@ func TestTrainingAndDebuggingAreHeldUntilReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.interpret()
-		if items, _ := r.queued("lis"); len(items) != 3 || items[2].ID != "0" {
+		if items, _ := r.queued("lis"); len(items) != 3 || items[2].Of != "S0" {
 			t.Errorf("%+v", items)
 		}
 		r.counts("accepted=5 held=2 queued=3")
+		m := "MSH|^~\\&|HIS||LIS||20260101||ORU^R01|9|T|2.5.1\rOBR|1||S9\rOBX|1|NM|GLU||5\r"
+		if _, err := r.in.HL7(t.Context(), "his", "a", "9", []byte(m), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.interpret()
+		if items, _ := r.queued("lis"); len(items) != 4 || items[3].ID != "9" {
+			t.Errorf("%+v", items)
+		}
 	})
 }
 
