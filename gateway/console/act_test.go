@@ -55,7 +55,7 @@ func TestNobodyActsWithoutATokenOrFromAnotherOrigin(t *testing.T) {
 		"another, old browser":   {"Origin": "http://evil.example"},
 		"no origin, old browser": {"Origin": "null"},
 	}
-	routes := []string{"/", "/act", "/live", "/results", "/manual", "/healthz", "/metrics", "/api/v1/status", "/api/v1/messages", "/api/v1/results", "/api/v1/backup", "/api/v1/nothing", "/static/console.css"}
+	routes := []string{"/", "/act", "/live", "/results", "/manual", "/manual/conformance", "/healthz", "/metrics", "/api/v1/status", "/api/v1/messages", "/api/v1/results", "/api/v1/backup", "/api/v1/nothing", "/static/console.css"}
 	for _, p := range actPaths {
 		routes = append(routes, "/api/v1/"+p)
 	}

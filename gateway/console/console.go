@@ -26,6 +26,7 @@ import (
 	"golang.org/x/text/language"
 
 	"nhip/gateway/control"
+	"nhip/gateway/docs"
 )
 
 // Limits of the server and of what one answer shows.
@@ -65,6 +66,8 @@ type Console struct {
 	assets  map[string]asset
 	posts   map[string]bool // paths of the API that take POST
 	manuals [2]manual
+
+	statement manual // of DICOM conformance
 }
 
 type asset struct {
@@ -83,12 +86,13 @@ func New(o Options) *Console {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), posts: map[string]bool{}, manuals: manuals()}
+	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), posts: map[string]bool{}, manuals: manuals(), statement: newManual(docs.Conformance)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", c.overview)
 	mux.HandleFunc("/live", c.live)
 	mux.HandleFunc("/results", c.results)
 	mux.HandleFunc("/manual", c.manual)
+	mux.HandleFunc("/manual/conformance", c.conformance)
 	mux.HandleFunc("/journal", c.journal)
 	mux.HandleFunc("/journal/{direction}/{connection}/{seq}", c.entry)
 	mux.HandleFunc("/static/{name}", c.static)

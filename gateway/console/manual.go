@@ -53,6 +53,14 @@ func (c *Console) manual(w http.ResponseWriter, r *http.Request) {
 	c.render(w, v.lang, "manual", p)
 }
 
+// conformance is the DICOM conformance statement, in English.
+func (c *Console) conformance(w http.ResponseWriter, r *http.Request) {
+	p, v := c.newPage(r, "manual")
+	p.Manual = &c.statement
+	p.Down = false
+	c.render(w, v.lang, "manual", p)
+}
+
 func manuals() [2]manual {
 	return [2]manual{en: newManual(docs.English), vi: newManual(docs.Vietnamese)}
 }

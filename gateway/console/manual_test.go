@@ -31,6 +31,22 @@ func TestManualIsServedInBothLanguagesAlsoWhileTheGatewayCannotAnswer(t *testing
 	}
 }
 
+func TestTheConformanceStatementIsServed(t *testing.T) {
+	c := console(hospital())
+	for _, lang := range []string{"en", "vi"} {
+		w := get(t, c, "/manual/conformance?lang="+lang)
+		body := w.Body.String()
+		for _, want := range []string{"<h1>Nhịp: DICOM conformance statement</h1>", "1.2.840.10008.5.1.4.1.1.2<", `href="#c3"`} {
+			if w.Code != 200 || !strings.Contains(body, want) {
+				t.Errorf("%s: %d, no %q", lang, w.Code, want)
+			}
+		}
+		if !strings.Contains(get(t, c, "/manual?lang="+lang).Body.String(), `href="/manual/conformance"`) {
+			t.Errorf("%s: the manual does not lead there", lang)
+		}
+	}
+}
+
 // Links of the pages to chapters lead to what they are about.
 func TestLinksLeadToTheirChapter(t *testing.T) {
 	m := manuals()
