@@ -223,6 +223,9 @@ func TestControlCharactersAreMadeVisible(t *testing.T) {
 func TestWhatWasReadBeforeAnErrorIsPrinted(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(tree, "test_files", "MR_truncated.dcm"))
 	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
 		t.Skip(err)
 	}
 	var out bytes.Buffer

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 
 	"nhip/storage"
 )
@@ -35,6 +36,9 @@ func (in *Intake) Holding(sopInstance string) (sopClass string, whole, ok bool, 
 		return "", false, false, nil
 	}
 	e, _, err := in.first(instanceKey(sopInstance))
+	if damaged := new(storage.DamagedError); errors.As(err, &damaged) {
+		return "", false, true, nil // the store has raised its alarm
+	}
 	if err != nil {
 		return "", false, false, err
 	}

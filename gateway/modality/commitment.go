@@ -325,10 +325,10 @@ func (c *Commitments) outcome(key string) (commitment.Outcome, error) {
 			return commitment.Outcome{}, err
 		case !ok:
 			fail(r, commitment.NoSuchInstance)
-		case class != r.SOPClassUID:
-			fail(r, commitment.ClassInstanceConflict)
 		case !whole:
 			fail(r, commitment.ProcessingFailure)
+		case class != r.SOPClassUID:
+			fail(r, commitment.ClassInstanceConflict)
 		default:
 			o.Committed = append(o.Committed, r)
 		}

@@ -96,15 +96,24 @@ func TestStorageCommitmentIsReportedFromWhatIsStored(t *testing.T) {
 	const ct = "1.2.840.10008.5.1.4.1.1.2"
 	listen := servicetest.FreePort(t)
 	s := newSite(t, modalityBlock("ct-1", "DCMJS", `reports = "127.0.0.1:`+listen+`"`))
-	for _, instance := range []string{"1.2.826.11", "1.2.826.12"} {
+	for _, instance := range []string{"1.2.826.13", "1.2.826.11", "1.2.826.12"} {
 		if status := sendObject(t, s.status().Listen.DICOM, "DCMJS", ct, instance); status.Code != dimse.Success {
 			t.Fatal(status)
+		}
+		if instance == "1.2.826.13" { // of which the disk loses the end
+			files, err := filepath.Glob(filepath.Join(s.data, "spool", "*-*", "*"))
+			if err != nil || len(files) != 1 {
+				t.Fatal(files, err)
+			}
+			if err := os.Truncate(files[0], 100); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	name, args := servicetest.Node(t, "../../dicom/commitment/testdata/scu.js")
 	host, port := servicetest.Split(t, s.status().Listen.DICOM)
-	out, err := servicetest.Run(t, t.TempDir(), name, append(args, host, port, listen, "NHIP", "1.2.826.11", "1.2.826.12", "1.2.826.99")...)
-	if err != nil || !strings.Contains(out, "action 0") || !strings.Contains(out, "report 2 1.2.826.55 1.2.826.11,1.2.826.12 1.2.826.99:274") {
+	out, err := servicetest.Run(t, t.TempDir(), name, append(args, host, port, listen, "NHIP", "1.2.826.11", "1.2.826.12", "1.2.826.13", "1.2.826.99")...)
+	if err != nil || !strings.Contains(out, "action 0") || !strings.Contains(out, "report 2 1.2.826.55 1.2.826.11,1.2.826.12 1.2.826.13:272,1.2.826.99:274") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
