@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"nhip/dicom/association"
+	"nhip/dicom/service/servicetest"
 	"nhip/dicom/store"
 	"nhip/dicom/ul"
 )
@@ -62,15 +63,12 @@ func (m manager) hears(state string, within time.Duration) bool {
 	}
 }
 
-// freePort gives a port of loopback that nobody has now.
+// freePort gives a port of loopback that nobody has now, below those that outgoing
+// connections are given (32768 and up, Linux), so that none of another program
+// takes it before it is used. Two calls of one process never give the same.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", servicetest.FreePort(t))
 }
 
 func dial(t *testing.T, address string) net.Conn {
@@ -144,7 +142,9 @@ func TestManagerHearsReadyWhenTheListenersAreOpenAndThenThatItLives(t *testing.T
 	}
 	defer func() { c.Process.Kill(); c.Wait() }()
 	if !m.hears("READY=1", 90*time.Second) {
-		t.Fatal("no READY")
+		c.Process.Kill()
+		c.Wait()
+		t.Fatalf("no READY\n%s", &log)
 	}
 	for _, p := range ports {
 		if conn, err := net.Dial("tcp", p); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -87,14 +88,17 @@ func stopAll() {
 	running = nil
 }
 
-// freePort gives a port that nobody uses now.
+// freePort gives a port that nobody uses now, below those that outgoing connections
+// are given (32768 and up, Linux).
 func freePort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for {
+		l, err := net.Listen("tcp", address(10000+rand.IntN(22000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().(*net.TCPAddr).Port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
