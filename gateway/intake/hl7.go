@@ -36,15 +36,7 @@ func (in *Intake) HL7(ctx context.Context, connection, peer, controlID string, f
 	if err != nil {
 		return nil, err
 	}
-	b = new(storage.Batch)
-	repeat(b, e, of)
-	if _, err := in.store.Commit(ctx, b); err != nil {
-		return nil, err
-	}
-	if e.Spool != nil {
-		err = in.store.Spool().Remove(*e.Spool) // a crash here leaves an orphan
-	}
-	return stored, err
+	return stored, in.repeated(ctx, e, of)
 }
 
 func answerKey(connection, of string) string { return "hl7-answer/" + connection + "/" + of }

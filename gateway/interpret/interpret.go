@@ -132,7 +132,8 @@ type reader struct {
 	connections map[string]Connection
 	routes      route.Table
 	series      *Series
-	released    bool // the item was released by a person
+	released    bool   // the item was released by a person
+	over        string // the kind under which the message ends here: an intake.Application has said so
 }
 
 // read says what becomes of an entry.
@@ -247,6 +248,9 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 	m, err := hl7.Parse(body)
 	if m != nil {
 		o.identify(m, c.Zone)
+	}
+	if r.over != "" {
+		why = r.over
 	}
 	if why != "" {
 		o.consume(why, 1)

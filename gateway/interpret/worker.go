@@ -175,7 +175,8 @@ func (w *Worker) one(r *reader, item storage.QueueItem, now time.Time) (intake.E
 		o.hold("", reason.Damaged, err.Error())
 		return e, o
 	}
-	r.released = len(item.Value) > 0 // intake.Again
+	r.over, _ = intake.Ends(item.Value)
+	r.released = len(item.Value) > 0 && r.over == "" // intake.Again
 	return e, r.read(e, body, now)
 }
 
