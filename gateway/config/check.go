@@ -285,7 +285,7 @@ func (k *checker) ownListener(host, port string) bool {
 func (k *checker) kind(key, where string, d Destination) {
 	switch d.Kind {
 	case KindHL7:
-		k.foreign(key, where, d.Kind, "called_ae_title", "calling_ae_title", "tls", "tls_ca", "tls_name")
+		k.foreign(key, where, d.Kind, "called_ae_title", "calling_ae_title", "tls", "tls_ca", "tls_name", "images", "commitment", "mpps", "ian")
 		for name, value := range map[string]string{"receiving_application": d.ReceivingApplication, "receiving_facility": d.ReceivingFacility} {
 			k.hl7Name(key, where, name, value)
 		}
@@ -299,6 +299,7 @@ func (k *checker) kind(key, where string, d Destination) {
 		if _, set := k.lines[key+".calling_ae_title"]; set {
 			k.aeTitle(key+".calling_ae_title", where, "calling_ae_title", d.CallingAETitle)
 		}
+		k.services(key, where, d)
 		if t, on := k.DICOMClient(d); on {
 			if _, err := t.Client(); err != nil {
 				k.wrong(key+".tls", where, "tls: %v", tlsReason(err))
@@ -347,6 +348,7 @@ func (k *checker) modality(i int, m Modality, titles map[string]string) {
 	if m.Reports != "" {
 		k.peerAddress(key+".reports", where, m.Reports)
 	}
+	k.identity(key, where, m)
 	k.to(key, where, m.To, KindDICOM)
 	if len(m.To) == 0 {
 		k.note(key, where, "to is empty: its images are stored, and go nowhere")

@@ -161,8 +161,16 @@ type Modality struct {
 	Silent      time.Duration `toml:"silent" default:"0" never:"yes"`
 	To          []string      `toml:"to" default:""`
 
-	Accept  string `toml:"accept" default:"all" oneof:"all destinations"`
-	Reports string `toml:"reports" default:""` // host:port for storage commitment reports
+	Accept   string `toml:"accept" default:"all" oneof:"all destinations"`
+	Reports  string `toml:"reports" default:""` // host:port for storage commitment reports
+	Worklist string `toml:"worklist" default:"own" oneof:"own all"`
+	Query    bool   `toml:"query" default:"false"` // may ask for and retrieve what the gateway holds
+	Print    string `toml:"print" default:"none" oneof:"none send hold"`
+
+	// User and PasswordFile are the identity that it has to give, PS3.7 section D.3.3.7;
+	// empty: any or none. After Load the file is relative to the working directory.
+	User         string `toml:"user" default:""`
+	PasswordFile string `toml:"password_file" default:""`
 }
 
 // What a modality may send.
@@ -229,6 +237,10 @@ type Destination struct {
 	TLS            string `toml:"tls" default:"none" oneof:"none required" kind:"dicom"`
 	TLSCA          string `toml:"tls_ca" default:"" kind:"dicom"`   // after Load: [dicom].tls_ca where not set
 	TLSName        string `toml:"tls_name" default:"" kind:"dicom"` // the name that the server's certificate has to have; empty: any
+	Images         bool   `toml:"images" default:"true" kind:"dicom"`
+	Commitment     bool   `toml:"commitment" default:"false" kind:"dicom"` // it is asked for storage commitment
+	MPPS           bool   `toml:"mpps" default:"false" kind:"dicom"`       // performed procedure steps are passed on to it
+	IAN            bool   `toml:"ian" default:"false" kind:"dicom"`        // it is told what the other destinations have
 }
 
 // What becomes of a message that was sent and not answered.
@@ -415,6 +427,9 @@ func (c *Config) complete(file string) {
 	c.Site.Mirror = under(dir, c.Site.Mirror)
 	c.Backup.To = under(dir, c.Backup.To)
 	c.Backup.PassphraseFile = under(dir, c.Backup.PassphraseFile)
+	for i := range c.Modalities {
+		c.Modalities[i].PasswordFile = under(dir, c.Modalities[i].PasswordFile)
+	}
 	for i := range c.MQTTUsers {
 		c.MQTTUsers[i].PasswordFile = under(dir, c.MQTTUsers[i].PasswordFile)
 	}

@@ -227,9 +227,12 @@ func (d *decoder) value(v reflect.Value, f reflect.StructField, got any, path, l
 }
 
 func fromTag(v reflect.Value, def string) any {
-	if v.Kind() == reflect.Int {
+	switch v.Kind() {
+	case reflect.Int:
 		n, _ := strconv.ParseInt(def, 10, 64)
 		return n
+	case reflect.Bool:
+		return def == "true"
 	}
 	return def
 }
@@ -293,6 +296,12 @@ func setPlain(v reflect.Value, got any) error {
 			return say("it must be a whole number, not %s", show(got))
 		}
 		v.SetInt(n)
+	case reflect.Bool:
+		on, ok := got.(bool)
+		if !ok {
+			return say("it must be true or false, not %s", show(got))
+		}
+		v.SetBool(on)
 	default:
 		panic("config: no rule for a field of type " + v.Type().String())
 	}

@@ -92,6 +92,12 @@ var vietnamese = map[string]string{
 	"write [%s] once, with single brackets":                                       "viết [%s] một lần, với ngoặc vuông đơn",
 	"write [[%s]], with double brackets: there may be several":                    "viết [[%s]] với ngoặc vuông kép: có thể có nhiều mục",
 
+	"images, mpps and ian are all false: nothing would be sent to it": "images, mpps và ian đều là false: sẽ không có gì được gửi tới đó",
+	"commitment: it gets no images that it could commit itself to":    "commitment: nơi này không nhận ảnh nào để cam kết lưu trữ",
+	"password_file needs user: the name that goes with the password":  "password_file cần có user: tên đi cùng mật khẩu",
+	"user has control characters, or over 64 characters":              "user có ký tự điều khiển, hoặc dài hơn 64 ký tự",
+	"user without password_file: who knows the name is believed":      "user mà không có password_file: ai biết tên cũng được tin",
+
 	// Of one value.
 	"it is empty: write [] to switch the listener off": "bị trống: viết [] để tắt cổng này",
 	"%q is not of the form HOST:PORT":                  "%q không có dạng HOST:PORT",
@@ -103,6 +109,7 @@ var vietnamese = map[string]string{
 	`%s is no time zone; write one as "Asia/Ho_Chi_Minh"`:                `%s không phải là múi giờ; viết như "Asia/Ho_Chi_Minh"`,
 	`%s is neither an IP address nor a network such as "192.168.1.0/24"`: `%s không phải là địa chỉ IP hay mạng như "192.168.1.0/24"`,
 	"it must be one text in quotes, not %s":                              "phải là một chuỗi trong dấu nháy, không phải %s",
+	"it must be true or false, not %s":                                   "phải là true hoặc false, không phải %s",
 	"it must be a whole number, not %s":                                  "phải là số nguyên, không phải %s",
 	`it must be a size such as "64 MiB", not %s`:                         `phải là dung lượng như "64 MiB", không phải %s`,
 	"is not TOML: %v":                                                    "không phải là TOML: %v",
