@@ -21,6 +21,17 @@ const (
 	Damaged           Code = "damaged"             // {0} what is wrong
 )
 
+// Why a map of fields could not make of a message what is sent.
+const (
+	MapNoCode     Code = "map.no-code"     // {0} the map, {1} its rule, {2} the place, {3} the code table
+	MapNoPlace    Code = "map.no-place"    // {0} the map, {1} its rule, {2} the place
+	MapNotWritten Code = "map.not-written" // {0} the map, {1} its rule, {2} the place
+	MapHolds      Code = "map.holds"       // {0} the map, {1} its rule, {2} why, in the words of the map
+	MapTooMuch    Code = "map.too-much"    // {0} the map, {1} its rule, {2} how many places at most
+	MapUnreadable Code = "map.unreadable"  // {0} the map, {1} what is wrong with the message
+	MapUnusable   Code = "map.unusable"    // {0} the link, {1} what is wrong with the map
+)
+
 // What came of sending something.
 const (
 	Answered        Code = "answered"         // {0} MSA-1 and, where said, ERR-3 and ERR-2
@@ -91,6 +102,14 @@ var texts = map[Code][2]string{
 	NotRendered:       {"no message can be made of it: {0}", "không tạo được bản tin để gửi: {0}"},
 	NotProduction:     {"it says of itself that it is for training or debugging (MSH-11 {0}); released, it is sent all the same", "bản tin tự ghi là để tập huấn hoặc gỡ lỗi (MSH-11 {0}); cho qua thì vẫn được gửi"},
 	Damaged:           {"the stored copy cannot be read: {0}", "không đọc được bản lưu trên đĩa: {0}"},
+
+	MapNoCode:     {"the map {0}, rule {1}: the code at {2} is not in the table {3}", "bản đồ {0}, quy tắc {1}: mã tại {2} không có trong bảng {3}"},
+	MapNoPlace:    {"the map {0}, rule {1}: the message has no {2}", "bản đồ {0}, quy tắc {1}: bản tin không có {2}"},
+	MapNotWritten: {"the map {0}, rule {1}: what belongs at {2} cannot be written in the character set or with the delimiters of the message", "bản đồ {0}, quy tắc {1}: không ghi được giá trị tại {2} bằng bảng mã hoặc ký tự phân cách của bản tin"},
+	MapHolds:      {"the map {0}, rule {1}, holds it: {2}", "bản đồ {0}, quy tắc {1}, giữ lại: {2}"},
+	MapTooMuch:    {"the map {0}, rule {1}: it would change more than {2} places", "bản đồ {0}, quy tắc {1}: phải sửa hơn {2} chỗ"},
+	MapUnreadable: {"the map {0} cannot be applied: {1}", "không áp dụng được bản đồ {0}: {1}"},
+	MapUnusable:   {"the map of {0} cannot be used: {1}", "không dùng được bản đồ của {0}: {1}"},
 
 	Answered:        {"the destination answered {0}", "nơi nhận trả lời {0}"},
 	NoAnswer:        {"no answer in time", "quá thời gian chờ mà không có trả lời"},
