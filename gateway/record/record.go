@@ -25,7 +25,11 @@ type Patient struct {
 
 // A Name is a person's name by components. A device that sends one string has
 // it in Family.
-type Name struct{ Family, Given, Middle string }
+type Name struct {
+	Family string `json:"f,omitempty"`
+	Given  string `json:"g,omitempty"`
+	Middle string `json:"m,omitempty"`
+}
 
 // Empty reports whether no part of the name is known.
 func (n Name) Empty() bool { return n == Name{} }
@@ -52,6 +56,10 @@ type Report struct {
 	Order       string // the order's universal service identifier, where the device repeats one
 	Priority    string // "S" STAT, "A" as soon as possible, "R" routine, "" not said (LIS02 O.6, OBR-27, TQ1-9)
 	Control     bool   // control material: never in the patient lane
+	Calibration bool   `json:",omitempty"` // of a calibration; Control is true too
+	Lot         string `json:",omitempty"` // of the control material, as sent
+	Material    string `json:",omitempty"` // its name, as sent
+	Level       string `json:",omitempty"` // its level, as sent
 	MessageID   string // the device's own message control ID, if any
 	MessageTime Time
 	Results     []Result
@@ -63,21 +71,26 @@ func (r Report) Stat() bool { return r.Priority == "S" || r.Priority == "STAT" }
 
 // A Result is one value of a Report.
 type Result struct {
-	Code       string // the device's test code
-	Text       string // its name where known
-	LOINC      string // from the profile; empty: not mapped
-	Declared   bool   // the profile knows the code
-	Value      string // the device's text, unchanged
-	Unit       string // as sent
-	UCUM       string // from the profile; empty: not mapped
-	Range      string // reference range as sent
-	Flag       string // abnormal flags as sent (LIS02 R.7, HL7 table 0078)
-	Status     string // HL7 table 0085: F final, P preliminary, C corrected, X cancelled …
-	Observed   Time   // when the test was completed
-	Analysed   Time
-	Operator   string
-	Instrument string
-	Comments   []string
+	Code     string // the device's test code
+	Text     string // its name where known
+	LOINC    string // from the profile; empty: not mapped
+	Declared bool   // the profile knows the code
+	Value    string // the device's text, unchanged
+	// The parts of Value, where the profile or its form tells them apart: "<", "0.05",
+	// "negative". All empty: not told apart.
+	Comparator  string `json:",omitempty"`
+	Quantity    string `json:",omitempty"`
+	Qualitative string `json:",omitempty"`
+	Unit        string // as sent
+	UCUM        string // from the profile; empty: not mapped
+	Range       string // reference range as sent
+	Flag        string // abnormal flags as sent (LIS02 R.7, HL7 table 0078)
+	Status      string // HL7 table 0085: F final, P preliminary, C corrected, X cancelled …
+	Observed    Time   // when the test was completed
+	Analysed    Time
+	Operator    string
+	Instrument  string
+	Comments    []string
 }
 
 // A Validity says whether a reading may be used.

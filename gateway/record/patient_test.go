@@ -1,0 +1,27 @@
+package record
+
+import "testing"
+
+func TestAWholeNameIsSplitByRuleAndNothingIsLost(t *testing.T) {
+	for _, x := range []struct {
+		rule NameRule
+		name Name
+		want Name
+	}{
+		{NameWhole, Name{Family: "Nguyễn Thị Ánh"}, Name{Family: "Nguyễn Thị Ánh"}},
+		{NameFirstWord, Name{Family: "Nguyễn Thị Ánh"}, Name{Family: "Nguyễn", Given: "Thị Ánh"}},
+		{NameLastWord, Name{Family: "Nguyễn Thị Ánh"}, Name{Family: "Nguyễn", Given: "Ánh", Middle: "Thị"}},
+		{NameLastWord, Name{Family: "Nguyễn Ánh"}, Name{Family: "Nguyễn", Given: "Ánh"}},
+		{NameFirstWord, Name{Family: "Ánh"}, Name{Family: "Ánh"}},
+		{NameFirstWord, Name{}, Name{}},
+		{NameLastWord, Name{Family: "Tôn Nữ", Given: "Hương"}, Name{Family: "Tôn Nữ", Given: "Hương"}},
+	} {
+		got := x.name.Split(x.rule)
+		if got != x.want {
+			t.Errorf("%q by %s: %+v, want %+v", x.name.Whole(), x.rule, got, x.want)
+		}
+		if got.Whole() != x.name.Whole() {
+			t.Errorf("by %s %q became %q", x.rule, x.name.Whole(), got.Whole())
+		}
+	}
+}
