@@ -44,7 +44,7 @@ func (c *Coverage) Missing() []string {
 	for _, table := range []struct {
 		name  string
 		rules []rule
-	}{{"control", f.Control}, {"failure", f.Failure}, {"unread", f.Unread}} {
+	}{{"control", f.Control}, {"calibration", f.Calibration}, {"failure", f.Failure}, {"unread", f.Unread}} {
 		for i := range table.rules {
 			note(&table.rules[i], "[[%s]] number %d", table.name, i+1)
 		}
@@ -54,8 +54,17 @@ func (c *Coverage) Missing() []string {
 		codes []codes
 	}{{"ignore", f.Ignore}, {"comment", f.Comment}} {
 		for i := range table.codes {
-			note(&table.codes[i], "[[%s]] %q", table.name, table.codes[i].Code)
+			note(&table.codes[i], "[[%s]] number %d, %q", table.name, i+1, table.codes[i].Code)
 		}
+	}
+	for i := range f.Remark {
+		note(&f.Remark[i], "[[remark]] %q", f.Remark[i].Matches)
+	}
+	for i := range f.Variant {
+		note(&f.Variant[i], "[[variant]] %q", f.Variant[i].Is)
+	}
+	for i := range f.Value {
+		note(&f.Value[i], "[[value]] %q", f.Value[i].Matches)
 	}
 	for _, table := range []struct {
 		name     string

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 const (
 	Query               = "query"                 // Q record or HL7 query: asks for work
 	Control             = "control"               // results of control material; they are in Reports too, marked
+	Calibration         = "calibration"           // results of a calibration; likewise
 	Ignored             = "ignored code"          // result records that the profile declares to be no results
 	Complementary       = "complementary"         // result records carried as comments of their report
 	OrderWithoutResults = "order without results" // O record or OBR with no result of its own
@@ -23,6 +25,7 @@ const (
 	Manufacturer        = "manufacturer record"   // M record
 	Scientific          = "scientific record"     // S record
 	Acknowledgement     = "acknowledgement"       // HL7 ACK
+	DeviceStatus        = "device status"         // HL7 of chapter 13 on the device itself: ESU, INU, EAC …
 )
 
 // An Extraction is what a profile finds in one message. Every R record or OBX
@@ -177,6 +180,7 @@ type extractor struct {
 	follows  byte // what a comment belongs to: patient, order or result
 
 	patientComments []string
+	specimenFirst   bool // OUL: the specimen stands before its orders
 }
 
 // An order is what the O record or OBR in force says, read once.
@@ -186,11 +190,16 @@ type order struct {
 	priority string
 	code     string
 	control  bool // by the rules that need no result
+	calibr   bool // likewise a calibration
+	material material
 
 	results  int
 	report   int      // of the last result; -1: none yet
 	comments []string // until there is a report
 }
+
+// material is what a device says of the control material.
+type material struct{ lot, name, level string }
 
 // What a comment belongs to, LIS02-A2 comment record: the record before it.
 const (
@@ -239,8 +248,13 @@ var senderPlaces = map[string]location{
 	"hl7":  {text: "MSH-3", record: "MSH", within: "3", field: 3},
 }
 
-func (x *extractor) sender() string {
-	return x.in.text(paths{senderPlaces[x.p.f.Protocol]})
+func (x *extractor) sender() string { return x.in.text(x.p.senderPaths()) }
+
+func (p *Profile) senderPaths() paths {
+	if len(p.f.Parts.Sender) > 0 {
+		return p.f.Parts.Sender
+	}
+	return paths{senderPlaces[p.f.Protocol]}
 }
 
 // newPatient begins a P record or PID.
@@ -275,7 +289,7 @@ func (x *extractor) consume(kind string, n int) {
 
 // comment takes the text of a C record or NTE.
 func (x *extractor) comment() {
-	text := x.in.trimmed(x.p.f.Parts.Comment)
+	text := x.remark(x.in.trimmed(x.p.f.Parts.Comment))
 	switch {
 	case text == "":
 	case x.follows == patientRecord:
@@ -286,6 +300,41 @@ func (x *extractor) comment() {
 		x.last.Comments = append(x.last.Comments, text)
 	default:
 		x.consume(Comment, 1)
+	}
+}
+
+// remark is the text of a comment as the profile explains it; empty where it says
+// nothing or is a part of the control material.
+func (x *extractor) remark(text string) string {
+	for i := range x.p.f.Remark {
+		r := &x.p.f.Remark[i]
+		found := r.Matches.entire.FindStringSubmatch(text)
+		if found == nil {
+			continue
+		}
+		x.shown.show(r)
+		if r.Part != "" && x.order != nil {
+			x.order.material.set(r.Part, strings.TrimSpace(found[1]))
+			if i := x.order.report; i >= 0 {
+				x.out.Reports[i].Lot, x.out.Reports[i].Material, x.out.Reports[i].Level = x.order.material.lot, x.order.material.name, x.order.material.level
+			}
+		}
+		if r.Means == "" {
+			x.consume(Comment, 1)
+		}
+		return r.Means
+	}
+	return text
+}
+
+func (m *material) set(part, text string) {
+	switch part {
+	case "control_lot":
+		m.lot = text
+	case "control_name":
+		m.name = text
+	case "control_level":
+		m.level = text
 	}
 }
 
@@ -310,7 +359,7 @@ func (x *extractor) result() {
 	x.follows, x.last = resultRecord, nil
 	code, value := x.code(), x.in.text(parts.Value)
 	for i := range x.p.f.Ignore {
-		if c := &x.p.f.Ignore[i]; c.take(code, value) {
+		if c := &x.p.f.Ignore[i]; c.take(x.in, code, value) {
 			x.shown.show(c)
 			x.consume(Ignored, 1)
 			x.out.Ignored[code]++
@@ -318,7 +367,7 @@ func (x *extractor) result() {
 		}
 	}
 	for i := range x.p.f.Comment {
-		if c := &x.p.f.Comment[i]; c.take(code, value) {
+		if c := &x.p.f.Comment[i]; c.take(x.in, code, value) {
 			x.shown.show(c)
 			x.consume(Complementary, 1)
 			x.out.Ignored[code]++
@@ -330,17 +379,27 @@ func (x *extractor) result() {
 	report.Results = append(report.Results, x.newResult(code, value))
 	x.last = &report.Results[len(report.Results)-1]
 	x.order.results++
-	if report.Control {
+	switch {
+	case report.Calibration:
+		x.consume(Calibration, 1)
+	case report.Control:
 		x.consume(Control, 1)
 	}
 }
 
-// code is the test code, without what the profile says stands beside it.
+// code is the test code, without what the profile says stands beside it, and with
+// the suffix of a further result of the same test.
 func (x *extractor) code() string {
 	code := x.in.trimmed(x.p.f.Parts.Code)
 	if x.p.f.CodeForm.given() {
 		if found := x.p.f.CodeForm.entire.FindStringSubmatch(code); found != nil {
-			return strings.TrimSpace(found[1])
+			code = strings.TrimSpace(found[1])
+		}
+	}
+	for i := range x.p.f.Variant {
+		if v := &x.p.f.Variant[i]; x.in.trimmed(v.Path) == v.Is {
+			x.shown.show(v)
+			return code + v.Suffix
 		}
 	}
 	return code
@@ -363,7 +422,7 @@ func (x *extractor) complement(c *codes, code, value string) string {
 func (x *extractor) reportOfResult() *record.Report {
 	o, parts := x.order, &x.p.f.Parts
 	x.readOrder()
-	control := o.control || x.met(x.p.perResult)
+	control := o.control || o.calibr || x.met(x.p.perResult)
 	key := reportKey{patient: x.patients, specimen: o.specimen.ID, control: control}
 	if key.specimen == "" {
 		key.order = x.orders
@@ -378,12 +437,16 @@ func (x *extractor) reportOfResult() *record.Report {
 			Specimen:    o.specimen,
 			Order:       o.code,
 			Control:     control,
+			Calibration: o.calibr,
 			MessageID:   x.in.trimmed(parts.MessageID),
 			MessageTime: x.time(parts.MessageTime),
 			Comments:    slices.Clone(x.patientComments),
 		})
 	}
 	report := &x.out.Reports[i]
+	if control {
+		report.Lot, report.Material, report.Level = o.material.lot, o.material.name, o.material.level
+	}
 	report.Priority = moreUrgent(report.Priority, o.priority)
 	if report.Order != o.code {
 		report.Order = "" // several orders for one specimen: none of them is the report's
@@ -402,6 +465,15 @@ func (x *extractor) readOrder() {
 	}
 	o.read = true
 	o.control = x.met(x.p.perOrder)
+	o.calibr = x.met(x.p.calibrate)
+	for _, part := range []struct {
+		key   string
+		paths paths
+	}{{"control_lot", parts.Lot}, {"control_name", parts.Material}, {"control_level", parts.Level}} {
+		if text := x.in.trimmed(part.paths); text != "" {
+			o.material.set(part.key, text)
+		}
+	}
 	o.code = x.in.trimmed(parts.Order)
 	o.priority = x.priority()
 	o.specimen = record.Specimen{
@@ -475,12 +547,56 @@ func (x *extractor) newResult(code, value string) record.Result {
 	if code == "" {
 		x.problem("order %d: a result without a test code", x.orders)
 	}
+	if sent := x.in.trimmed(parts.LOINC); r.LOINC == "" && loincForm.MatchString(sent) {
+		r.LOINC = sent
+	}
 	if m, known := x.find(x.p.f.Unit, r.Unit); known {
 		r.UCUM = m.Means
 	}
+	x.takeApart(&r)
 	x.flag(&r)
 	x.status(&r)
 	return r
+}
+
+// plainValue are the values that mean the same of every device: a number, with or
+// without a comparator.
+var plainValue = regexp.MustCompile(`\A(?P<comparator>[<>]=?)?\s*(?P<quantity>[+-]?[0-9]+(?:[.,][0-9]+)?)\z`)
+
+// takeApart keeps the comparator, the quantity and the qualitative part of a value
+// apart: where the profile says that they stand, by the profile's forms, or as
+// a plain number. What is none of these is not interpreted.
+func (x *extractor) takeApart(r *record.Result) {
+	parts := &x.p.f.Parts
+	number := strings.TrimSpace(r.Value)
+	if len(parts.Quantity)+len(parts.Qualitative) > 0 {
+		r.Qualitative = x.in.trimmed(parts.Qualitative)
+		number = x.in.trimmed(parts.Quantity)
+	}
+	for i := range x.p.f.Value {
+		f := &x.p.f.Value[i]
+		if found := f.Matches.entire.FindStringSubmatch(number); found != nil {
+			x.shown.show(f)
+			assign(r, f.Matches.entire, found)
+			return
+		}
+	}
+	if found := plainValue.FindStringSubmatch(number); found != nil {
+		assign(r, plainValue, found)
+	}
+}
+
+func assign(r *record.Result, form *regexp.Regexp, found []string) {
+	for i, group := range form.SubexpNames() {
+		switch text := strings.TrimSpace(found[i]); group {
+		case "comparator":
+			r.Comparator = text
+		case "quantity":
+			r.Quantity = text
+		case "qualitative":
+			r.Qualitative = text
+		}
+	}
 }
 
 // flag carries the abnormal flags, several separated by ~ as in OBX-8: as sent, or
@@ -599,18 +715,20 @@ func readTime(text string, zone *time.Location) time.Time {
 	return at
 }
 
-// senderOf is H.5 or MSH-3 of a message.
-func senderOf(protocol string, message []byte) (string, error) {
-	if protocol == "hl7" {
+// senderOf is what a message names as its sender: H.5, MSH-3 or what the profile
+// says.
+func (p *Profile) senderOf(message []byte) (string, error) {
+	if p.f.Protocol == "hl7" {
 		m, err := hl7.Parse(message)
 		if err != nil {
 			return "", err
 		}
-		return m.Get("MSH-3"), nil
+		return scope{"MSH": segment{m.Segments()[0]}}.text(p.senderPaths()), nil
 	}
 	m, err := e1394.Parse(message)
 	if err != nil {
 		return "", err
 	}
-	return m.Header().Get("5"), nil
+	foreign := false
+	return scope{"H": lisRecord{m.Header(), &foreign}}.text(p.senderPaths()), nil
 }

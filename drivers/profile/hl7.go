@@ -3,6 +3,7 @@ package profile
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,7 +32,11 @@ func (s segment) repeats(at location) []string {
 	return texts
 }
 
-// hl7 walks an ORU^R01, HL7 v2.5.1 section 7.3.1. A query and an acknowledgement
+// deviceTypes are the messages of chapter 13 in which a device speaks of itself:
+// status, inventory, commands, logs.
+var deviceTypes = []string{"ESU", "ESR", "INU", "INR", "EAC", "EAN", "EAR", "TCU", "LSU"}
+
+// hl7 walks an ORU, HL7 v2.5.1 section 7.3.1, or an OUL, section 7.3.6. A query and an acknowledgement
 // are counted; any other type is an error.
 func (x *extractor) hl7(message []byte) error {
 	m, err := hl7.Parse(message)
@@ -47,12 +52,16 @@ func (x *extractor) hl7(message []byte) error {
 		x.out.Queries++
 		x.out.Consumed[Query]++
 		return nil
-	case code != "ORU":
+	case slices.Contains(deviceTypes, code):
+		x.out.Consumed[DeviceStatus]++
+		return nil
+	case code != "ORU" && code != "OUL":
 		return &MessageTypeError{Code: code, Event: event}
 	}
 	if err := contextLength(message); err != nil {
 		return err
 	}
+	x.specimenFirst = code == "OUL"
 	segments := m.Segments()
 	for i := range segments {
 		x.segment(segments[i:])
@@ -87,30 +96,41 @@ func (x *extractor) segment(rest []hl7.Segment) {
 		x.header()
 	case "PID":
 		x.newPatient()
-		for _, old := range []string{"PV1", "ORC", "OBR", "TQ1", "SPM"} {
-			delete(x.in, old)
-		}
+		x.forget("PV1", "ORC", "OBR", "TQ1", "SPM", "SAC", "INV")
 		x.in["PID"] = s
 	case "OBR":
 		x.newOrder()
-		delete(x.in, "TQ1")
+		x.forget("TQ1")
 		x.in["OBR"] = s
-		x.specimenOf(rest)
+		if !x.specimenFirst {
+			x.specimenOf(rest)
+		}
 	case "NTE":
 		x.in["NTE"] = s
 		x.comment()
 	case "OBX":
 		x.in["OBX"] = s
 		x.result()
-	case "SPM": // taken with its OBR
+	case "SPM": // in ORU taken with its OBR
+		if x.specimenFirst {
+			x.end()
+			x.forget("ORC", "OBR", "TQ1", "SAC", "INV")
+			x.in["SPM"] = s
+		}
 	default: // PV1, ORC, TQ1 and what a profile's paths may name
 		x.in[name] = s
 	}
 }
 
+func (x *extractor) forget(names ...string) {
+	for _, name := range names {
+		delete(x.in, name)
+	}
+}
+
 // specimenOf looks ahead for the SPM of the order group: in ORU^R01 it follows the
-// results. Without one of its own, an SPM before the OBR (as OUL^R22 has it) does
-// not count.
+// results. Without one of its own, an SPM before the OBR does not count; in
+// OUL^R22 the specimen comes first.
 func (x *extractor) specimenOf(rest []hl7.Segment) {
 	delete(x.in, "SPM")
 	for _, s := range rest[1:] {

@@ -26,6 +26,8 @@ revision = 1
 protocol = "astm"
 evidence = "manual"
 source = "the manual"
+transport = ["serial"]
+two_way = "query"
 parts_source = "section 1"
 [parts]
 specimen = "O.3"
@@ -56,7 +58,7 @@ func TestLoadErrorsNameThePlace(t *testing.T) {
 	for _, test := range []struct{ name, old, new, place, what string }{
 		{"syntax", `name = "Model"`, `name = Model`, "line 2", ""},
 		{"unknown key", `name = "Model"`, `naem = "Model"`, "line 2", `unknown key "naem"`},
-		{"unknown key in a table", "code = \"GLU\"\n", "code = \"GLU\"\nfactor = 2\n", "line 14", "factor"},
+		{"unknown key in a table", "code = \"GLU\"\n", "code = \"GLU\"\nfactor = 2\n", "line 16", "factor"},
 		{"id", "maker-model", "Maker Model", "id", "not of the form"},
 		{"id of another folder", `id = "maker-model"`, `id = "maker-other"`, "id", "folder"},
 		{"no name", `name = "Model"`, ``, "name", "missing"},
@@ -68,8 +70,8 @@ func TestLoadErrorsNameThePlace(t *testing.T) {
 		{"no source of a test", `source = "section 2"`, ``, `[[tests]] number 1 (code "GLU")`, "source is missing"},
 		{"no code", `code = "R.3.4"`, ``, "parts.code", "missing"},
 		{"no specimen", `specimen = "O.3"`, ``, "parts.specimen", "missing"},
-		{"bad path", `"R.3.4"`, `"R.3.x"`, "line 10", "bad path"},
-		{"record Q is no result's", `"R.3.4"`, `"Q.3"`, "line 10", "bad path"},
+		{"bad path", `"R.3.4"`, `"R.3.x"`, "line 12", "bad path"},
+		{"record Q is no result's", `"R.3.4"`, `"Q.3"`, "line 12", "bad path"},
 		{"path of the other protocol", `"R.3.4"`, `"OBX-3"`, "parts.code", "protocol"},
 		{"bad LOINC", `"2345-7"`, `"GLUCOSE"`, "[[tests]] number 1", "LOINC"},
 		{"duplicate code", "[[tests]]", "[[tests]]\ncode = \"GLU\"\nsource = \"section 2\"\n[[tests]]", "[[tests]] number 2", "duplicate code"},
@@ -88,6 +90,16 @@ func TestLoadErrorsNameThePlace(t *testing.T) {
 		{"ignored test", "[[tests]]", "[[ignore]]\ncode = 'G.*'\nsource = \"x\"\n[[tests]]", "[[tests]] number 1", "no result"},
 		{"ignored twice", "[[tests]]", "[[ignore]]\ncode = 'X'\nsource = \"x\"\n[[ignore]]\ncode = 'X'\nsource = \"x\"\n[[tests]]", "[[ignore]] number 2", "twice"},
 		{"ignored without a code", "[[tests]]", "[[ignore]]\nsource = \"x\"\n[[tests]]", "[[ignore]] number 1", "code"},
+		{"no transport", `transport = ["serial"]`, "", "transport", "missing"},
+		{"transport", `["serial"]`, `["pigeon"]`, "transport", "pigeon"},
+		{"two-way", `"query"`, `"maybe"`, "two_way", "maybe"},
+		{"ignored by a path without a text", "[[tests]]", "[[ignore]]\npath = \"R.3.8\"\nsource = \"x\"\n[[tests]]", "[[ignore]] number 1", "belong together"},
+		{"sender elsewhere", "[parts]", "[parts]\nsender = \"O.3\"", "parts.sender", "header"},
+		{"variant without a suffix", "[[tests]]", "[[variant]]\npath = \"R.3.8\"\nis = \"I\"\nsource = \"x\"\n[[tests]]", "[[variant]] number 1", "suffix"},
+		{"remark without a group", "[[tests]]", "[[remark]]\nmatches = 'Lot:.*'\npart = \"control_lot\"\nsource = \"x\"\n[[tests]]", "[[remark]] number 1", "one group"},
+		{"remark of no part", "[[tests]]", "[[remark]]\nmatches = 'Lot:(.*)'\npart = \"specimen\"\nsource = \"x\"\n[[tests]]", "[[remark]] number 1", "specimen"},
+		{"value form without a group", "[[tests]]", "[[value]]\nmatches = '.*'\nsource = \"x\"\n[[tests]]", "[[value]] number 1", "no group"},
+		{"value form of another group", "[[tests]]", "[[value]]\nmatches = '(?P<unit>.*)'\nsource = \"x\"\n[[tests]]", "[[value]] number 1", "unit"},
 		{"status without a meaning", "[[tests]]", "[[status]]\nis = \"V\"\nsource = \"x\"\n[[tests]]", "[[status]] number 1", "means"},
 		{"flag twice", "[[tests]]", "[[flag]]\nis = \"W\"\ncomment = \"a\"\nsource = \"x\"\n[[flag]]\nis = \"W\"\nmeans = \"A\"\nsource = \"x\"\n[[tests]]", "[[flag]] number 2", "twice"},
 	} {

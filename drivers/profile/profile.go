@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -33,6 +34,7 @@ type Profile struct {
 	tests     map[string]*test
 	perOrder  []*rule // control rules that look at no result
 	perResult []*rule // those that do
+	calibrate []*rule
 	failure   []*rule
 	unread    []*rule
 }
@@ -56,6 +58,14 @@ func (p *Profile) Source() string { return p.f.Source }
 // "vendor example" or "manual".
 func (p *Profile) Evidence() string { return p.f.Evidence }
 
+// Transport lists how the model is connected: "serial", "tcp-client" (the
+// analyser dials), "tcp-server" (the gateway dials), "file".
+func (p *Profile) Transport() []string { return p.f.Transport }
+
+// TwoWay says what of orders the profile's sources describe: "query", "download",
+// "both", "one-way"; "not verified" where none says.
+func (p *Profile) TwoWay() string { return p.f.TwoWay }
+
 // Codes lists the declared test codes in the order of the file.
 func (p *Profile) Codes() []string {
 	codes := make([]string, len(p.f.Tests))
@@ -74,7 +84,7 @@ func (p *Profile) Claims(message []byte) bool {
 	if !p.f.Sender.given() {
 		return false
 	}
-	sender, err := senderOf(p.f.Protocol, message)
+	sender, err := p.senderOf(message)
 	return err == nil && p.f.Sender.anywhere.MatchString(sender)
 }
 
@@ -141,7 +151,7 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 	for i := range f.Tests {
 		p.tests[p.f.Tests[i].Code] = &p.f.Tests[i]
 	}
-	p.failure, p.unread = pointers(p.f.Failure), pointers(p.f.Unread)
+	p.failure, p.unread, p.calibrate = pointers(p.f.Failure), pointers(p.f.Unread), pointers(p.f.Calibration)
 	for _, r := range pointers(p.f.Control) {
 		if r.Path.ofResult() {
 			p.perResult = append(p.perResult, r)
@@ -188,6 +198,9 @@ type file struct {
 	Protocol string `toml:"protocol"`
 	Evidence string `toml:"evidence"`
 	Source   string `toml:"source"`
+	// Transport and TwoWay are for people: the table of analysers.
+	Transport []string `toml:"transport"`
+	TwoWay    string   `toml:"two_way"`
 	// Codes is "declared" (default: the model fixes its codes) or "site" (the
 	// codes are given to the tests at the site, so none can be declared here).
 	Codes       string `toml:"codes"`
@@ -204,15 +217,21 @@ type file struct {
 	PartsWhy string `toml:"parts_source"`
 
 	Control      []rule    `toml:"control"`
+	Calibration  []rule    `toml:"calibration"`
 	Failure      []rule    `toml:"failure"`
 	Unread       []rule    `toml:"unread"`
 	Ignore       []codes   `toml:"ignore"`
 	Comment      []codes   `toml:"comment"`
+	Remark       []remark  `toml:"remark"`
+	Variant      []variant `toml:"variant"`
+	Value        []form    `toml:"value"`
 	Status       []meaning `toml:"status"`
 	Flag         []meaning `toml:"flag"`
 	SpecimenType []meaning `toml:"specimen_type"`
 	Unit         []meaning `toml:"unit"`
 	Tests        []test    `toml:"tests"`
+	// TestsSource is the source of the tests that have none of their own.
+	TestsSource string `toml:"tests_source"`
 }
 
 // parts says where things stand, as record.field.component of LIS02 ("R.3.5")
@@ -237,9 +256,16 @@ type parts struct {
 	Model        paths `toml:"model"`
 	Serial       paths `toml:"serial"`
 	Software     paths `toml:"software"`
+	Sender       paths `toml:"sender"`
+	Lot          paths `toml:"control_lot"`
+	Material     paths `toml:"control_name"`
+	Level        paths `toml:"control_level"`
 	Code         paths `toml:"code"`
 	Text         paths `toml:"text"`
+	LOINC        paths `toml:"loinc"`
 	Value        paths `toml:"value"`
+	Quantity     paths `toml:"quantity"`
+	Qualitative  paths `toml:"qualitative"`
 	Unit         paths `toml:"unit"`
 	Range        paths `toml:"range"`
 	Flag         paths `toml:"flag"`
@@ -259,7 +285,9 @@ func (p *parts) named() []namedPaths {
 		{"family", p.Family}, {"given", p.Given}, {"middle", p.Middle}, {"birth", p.Birth},
 		{"sex", p.Sex}, {"order", p.Order}, {"priority", p.Priority}, {"message_id", p.MessageID},
 		{"message_time", p.MessageTime}, {"model", p.Model}, {"serial", p.Serial},
-		{"software", p.Software}, {"code", p.Code}, {"text", p.Text}, {"value", p.Value},
+		{"software", p.Software}, {"sender", p.Sender}, {"control_lot", p.Lot}, {"control_name", p.Material},
+		{"control_level", p.Level}, {"code", p.Code}, {"text", p.Text}, {"loinc", p.LOINC}, {"value", p.Value},
+		{"quantity", p.Quantity}, {"qualitative", p.Qualitative},
 		{"unit", p.Unit}, {"range", p.Range}, {"flag", p.Flag}, {"status", p.Status},
 		{"observed", p.Observed}, {"analysed", p.Analysed}, {"operator", p.Operator},
 		{"instrument", p.Instrument}, {"comment", p.Comment},
@@ -280,17 +308,49 @@ type rule struct {
 	Source  string  `toml:"source"`
 }
 
-// codes are result records by a pattern of their code and, where Value is given,
-// of their value.
+// codes are result records by patterns of their code, of their value and of the
+// text at a path; what is not given is not asked.
 type codes struct {
-	Code   pattern `toml:"code"`
-	Value  pattern `toml:"value"`
-	Source string  `toml:"source"`
+	Code    pattern `toml:"code"`
+	Value   pattern `toml:"value"`
+	Path    paths   `toml:"path"`
+	Matches pattern `toml:"matches"`
+	Source  string  `toml:"source"`
 }
 
-// take reports whether a result record with this code and value is meant.
-func (c codes) take(code, value string) bool {
-	return c.Code.whole(code) && (!c.Value.given() || c.Value.whole(value))
+// take reports whether the result record in scope, with this code and value, is
+// meant.
+func (c *codes) take(in scope, code, value string) bool {
+	if c.Code.given() && !c.Code.whole(code) || c.Value.given() && !c.Value.whole(value) {
+		return false
+	}
+	return len(c.Path) == 0 || c.Matches.whole(in.trimmed(c.Path))
+}
+
+// A remark is a comment record with a meaning of its own: words (Means), nothing
+// to say (neither Means nor Part), or, as its one group, a part of control
+// material: control_lot, control_name or control_level.
+type remark struct {
+	Matches pattern `toml:"matches"`
+	Means   string  `toml:"means"`
+	Part    string  `toml:"part"`
+	Source  string  `toml:"source"`
+}
+
+// A variant is a further result of the same test, as an interpretation beside the
+// value: its code gets a suffix, so that no two results have one name.
+type variant struct {
+	Path   paths  `toml:"path"`
+	Is     string `toml:"is"`
+	Suffix string `toml:"suffix"`
+	Source string `toml:"source"`
+}
+
+// A form takes a value apart by the groups comparator, quantity and qualitative
+// of a pattern. The value itself stays as sent.
+type form struct {
+	Matches pattern `toml:"matches"`
+	Source  string  `toml:"source"`
 }
 
 // A meaning translates a text of the device: a status to HL7 table 0085, flags
@@ -355,10 +415,14 @@ func (f *file) check(folder string) []*LoadError {
 	c.head(f, folder)
 	c.parts(&f.Parts)
 	c.rules("control", f.Control)
+	c.rules("calibration", f.Calibration)
 	c.rules("failure", f.Failure)
 	c.rules("unread", f.Unread)
 	c.codes("ignore", f.Ignore)
 	c.codes("comment", f.Comment)
+	c.remarks(f.Remark)
+	c.variants(f.Variant)
+	c.forms(f.Value)
 	c.meanings("status", f.Status, true)
 	c.meanings("flag", f.Flag, false)
 	c.meanings("specimen_type", f.SpecimenType, true)
@@ -400,6 +464,7 @@ func (c *checker) head(f *file, folder string) {
 		c.bad("evidence", `%q is none of "standard", "capture", "vendor example", "manual"`, f.Evidence)
 	}
 	c.needs("source", "source", f.Source)
+	c.wire(f)
 	switch f.Codes {
 	case "", "declared":
 		if len(f.Tests) == 0 {
@@ -429,6 +494,21 @@ func (c *checker) head(f *file, folder string) {
 	c.needs("parts_source", "the source of [parts]", f.PartsWhy)
 }
 
+// wire checks what the table of analysers says of the connection.
+func (c *checker) wire(f *file) {
+	if len(f.Transport) == 0 {
+		c.bad("transport", "is missing")
+	}
+	for _, t := range f.Transport {
+		if !slices.Contains([]string{"serial", "tcp-client", "tcp-server", "file"}, t) {
+			c.bad("transport", `%q is none of "serial", "tcp-client", "tcp-server", "file"`, t)
+		}
+	}
+	if !slices.Contains([]string{"query", "download", "both", "one-way", "not verified"}, f.TwoWay) {
+		c.bad("two_way", `%q is none of "query", "download", "both", "one-way", "not verified"`, f.TwoWay)
+	}
+}
+
 func (c *checker) parts(p *parts) {
 	for _, part := range p.named() {
 		c.paths("parts."+part.key, part.paths)
@@ -436,6 +516,11 @@ func (c *checker) parts(p *parts) {
 	for _, part := range []namedPaths{{"specimen", p.Specimen}, {"code", p.Code}, {"value", p.Value}} {
 		if len(part.paths) == 0 {
 			c.bad("parts."+part.key, "is missing")
+		}
+	}
+	for _, l := range p.Sender {
+		if l.record != "H" && l.record != "MSH" {
+			c.bad("parts.sender", "%q is not of the header", l.text)
 		}
 	}
 }
@@ -467,16 +552,71 @@ func (c *checker) codes(table string, all []codes) {
 	seen := make(map[string]bool)
 	for i, one := range all {
 		place := fmt.Sprintf("[[%s]] number %d", table, i+1)
-		if !one.Code.given() {
-			c.bad(place, "code is missing")
+		if !one.Code.given() && len(one.Path) == 0 {
+			c.bad(place, "needs code or path")
 			continue
 		}
-		key := one.Code.String() + "\x00" + one.Value.String()
+		if (len(one.Path) > 0) != one.Matches.given() {
+			c.bad(place, "path and matches belong together")
+		}
+		c.paths(place+".path", one.Path)
+		key := fmt.Sprint(one.Code, "\x00", one.Value, "\x00", one.Path, "\x00", one.Matches)
 		if seen[key] {
 			c.bad(place, "code %q stands here twice", one.Code)
 		}
 		seen[key] = true
 		c.needs(place, "source", one.Source)
+	}
+}
+
+func (c *checker) remarks(all []remark) {
+	for i, r := range all {
+		place := fmt.Sprintf("[[remark]] number %d", i+1)
+		switch {
+		case !r.Matches.given():
+			c.bad(place, "matches is missing")
+		case r.Part != "" && !slices.Contains([]string{"control_lot", "control_name", "control_level"}, r.Part):
+			c.bad(place, "part %q is none of control_lot, control_name, control_level", r.Part)
+		case r.Part != "" && r.Matches.entire.NumSubexp() != 1:
+			c.bad(place, "matches needs one group, the %s", r.Part)
+		case r.Part != "" && r.Means != "":
+			c.bad(place, "has both part and means")
+		}
+		c.needs(place, "source", r.Source)
+	}
+}
+
+func (c *checker) variants(all []variant) {
+	for i, v := range all {
+		place := fmt.Sprintf("[[variant]] number %d", i+1)
+		c.needs(place, "is", v.Is)
+		c.needs(place, "suffix", v.Suffix)
+		c.needs(place, "source", v.Source)
+		if len(v.Path) == 0 {
+			c.bad(place, "path is missing")
+		}
+		c.paths(place+".path", v.Path)
+	}
+}
+
+func (c *checker) forms(all []form) {
+	for i, f := range all {
+		place := fmt.Sprintf("[[value]] number %d", i+1)
+		c.needs(place, "source", f.Source)
+		if !f.Matches.given() {
+			c.bad(place, "matches is missing")
+			continue
+		}
+		groups := 0
+		for _, name := range f.Matches.entire.SubexpNames()[1:] {
+			if !slices.Contains([]string{"comparator", "quantity", "qualitative"}, name) {
+				c.bad(place, "group %q is none of comparator, quantity, qualitative", name)
+			}
+			groups++
+		}
+		if groups == 0 {
+			c.bad(place, "has no group")
+		}
 	}
 }
 
@@ -508,13 +648,13 @@ func (c *checker) tests(f *file) {
 		} else {
 			seen[t.Code] = i + 1
 		}
-		c.needs(place, "source", t.Source)
+		c.needs(place, "source", t.Source+f.TestsSource)
 		if t.LOINC != "" && !loincForm.MatchString(t.LOINC) {
 			c.bad(place, "%q is not a LOINC code", t.LOINC)
 		}
 		for _, all := range [][]codes{f.Ignore, f.Comment} {
 			for _, one := range all {
-				if one.Code.given() && !one.Value.given() && one.Code.whole(t.Code) {
+				if one.Code.given() && !one.Value.given() && len(one.Path) == 0 && one.Code.whole(t.Code) {
 					c.bad(place, "is a test and matched by %q as no result", one.Code)
 				}
 			}

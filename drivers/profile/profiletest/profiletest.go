@@ -108,7 +108,7 @@ func (c *checker) transcript(name string) {
 	if len(messages) == 0 {
 		c.found(2, file, "no message comes through")
 	}
-	var all []profile.Extraction
+	var all []expectation
 	for _, m := range messages {
 		e, err := c.p.ExtractShowing(m, zone, c.shown)
 		if err != nil {
@@ -118,7 +118,7 @@ func (c *checker) transcript(name string) {
 		for code := range e.Undeclared {
 			c.found(4, file, "test code %q is neither declared nor ignored", code)
 		}
-		all = append(all, e)
+		all = append(all, expectationOf(e))
 	}
 	c.expected(name, all)
 	c.faults(file, steps, messages)
@@ -172,7 +172,7 @@ func blocks(steps []transcript.Step, size int) ([][]byte, error) {
 }
 
 // expected is test 3.
-func (c *checker) expected(name string, all []profile.Extraction) {
+func (c *checker) expected(name string, all []expectation) {
 	base := strings.TrimSuffix(path.Base(name), ".txt")
 	file := path.Join("expected", base+".json")
 	var text bytes.Buffer

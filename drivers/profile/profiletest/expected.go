@@ -1,0 +1,103 @@
+package profiletest
+
+import (
+	"fmt"
+	"strings"
+
+	"nhip/drivers/profile"
+	"nhip/gateway/record"
+)
+
+// An expectation is one message in expected/NAME.json: what was extracted, without
+// what is empty.
+type expectation struct {
+	Reports    []report       `json:"reports,omitempty"`
+	Queries    int            `json:"queries,omitempty"`
+	Consumed   map[string]int `json:"consumed,omitempty"`
+	Ignored    map[string]int `json:"ignored,omitempty"`
+	Undeclared map[string]int `json:"undeclared,omitempty"`
+	Problems   []string       `json:"problems,omitempty"`
+}
+
+type report struct {
+	Device      string   `json:"device"` // model^serial^software
+	Patient     string   `json:"patient,omitempty"`
+	Specimen    string   `json:"specimen,omitempty"`
+	Type        string   `json:"type,omitempty"`
+	Rack        string   `json:"rack,omitempty"`
+	Collected   string   `json:"collected,omitempty"`
+	Order       string   `json:"order,omitempty"`
+	Priority    string   `json:"priority,omitempty"`
+	Control     bool     `json:"control,omitempty"`
+	Calibration bool     `json:"calibration,omitempty"`
+	Lot         string   `json:"lot,omitempty"`
+	Material    string   `json:"material,omitempty"`
+	Level       string   `json:"level,omitempty"`
+	MessageID   string   `json:"message_id,omitempty"`
+	MessageTime string   `json:"message_time,omitempty"`
+	Comments    []string `json:"comments,omitempty"`
+	Results     []result `json:"results"`
+}
+
+type result struct {
+	Code        string   `json:"code"`
+	Text        string   `json:"text,omitempty"`
+	LOINC       string   `json:"loinc,omitempty"`
+	Undeclared  bool     `json:"undeclared,omitempty"`
+	Value       string   `json:"value"`
+	Comparator  string   `json:"comparator,omitempty"`
+	Quantity    string   `json:"quantity,omitempty"`
+	Qualitative string   `json:"qualitative,omitempty"`
+	Unit        string   `json:"unit,omitempty"`
+	UCUM        string   `json:"ucum,omitempty"`
+	Range       string   `json:"range,omitempty"`
+	Flag        string   `json:"flag,omitempty"`
+	Status      string   `json:"status,omitempty"`
+	Observed    string   `json:"observed,omitempty"`
+	Analysed    string   `json:"analysed,omitempty"`
+	Operator    string   `json:"operator,omitempty"`
+	Instrument  string   `json:"instrument,omitempty"`
+	Comments    []string `json:"comments,omitempty"`
+}
+
+func expectationOf(e profile.Extraction) expectation {
+	x := expectation{Queries: e.Queries, Consumed: e.Consumed, Ignored: e.Ignored, Undeclared: e.Undeclared, Problems: e.Problems}
+	for _, r := range e.Reports {
+		x.Reports = append(x.Reports, reportOf(r))
+	}
+	return x
+}
+
+func reportOf(r record.Report) report {
+	x := report{
+		Device:   strings.Join([]string{r.Device.Model, r.Device.Serial, r.Device.Software}, "^"),
+		Specimen: r.Specimen.ID, Type: r.Specimen.Type, Rack: r.Specimen.Rack, Collected: timeOf(r.Specimen.Collected),
+		Order: r.Order, Priority: r.Priority, Control: r.Control, Calibration: r.Calibration,
+		Lot: r.Lot, Material: r.Material, Level: r.Level,
+		MessageID: r.MessageID, MessageTime: timeOf(r.MessageTime), Comments: r.Comments,
+	}
+	if p := r.Patient; p != nil {
+		x.Patient = strings.Join([]string{p.ID, p.Name.Family, p.Name.Given, p.Name.Middle, p.Birth, p.Sex}, "^")
+	}
+	for _, one := range r.Results {
+		x.Results = append(x.Results, result{
+			Code: one.Code, Text: one.Text, LOINC: one.LOINC, Undeclared: !one.Declared,
+			Value: one.Value, Comparator: one.Comparator, Quantity: one.Quantity, Qualitative: one.Qualitative,
+			Unit: one.Unit, UCUM: one.UCUM, Range: one.Range, Flag: one.Flag, Status: one.Status,
+			Observed: timeOf(one.Observed), Analysed: timeOf(one.Analysed), Operator: one.Operator,
+			Instrument: one.Instrument, Comments: one.Comments,
+		})
+	}
+	return x
+}
+
+// timeOf shows when it was; a text that is no time is shown as sent.
+func timeOf(t record.Time) string {
+	if t.Text != "" && t.At.IsZero() {
+		return fmt.Sprintf("%s (not read)", t.Text)
+	}
+	if t.At.IsZero() {
+		return ""
+	}
+	return t.At.Format("2006-01-02T15:04:05.999999999Z07:00")
+}
