@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"nhip/gateway/reason"
 	"nhip/storage"
 )
 
@@ -42,6 +43,11 @@ type Ticket struct {
 	Stat   bool   `json:"stat,omitempty"`  // overtakes other groups
 	Mark   string `json:"mark"`            // under which its delivery is noted, see DeliveredKey
 	Resend bool   `json:"again,omitempty"` // a person had it sent again
+
+	// Of what was delivered and then not committed by its destination: it is sent
+	// again, or held from the start.
+	Uncommitted int           `json:"uncommitted,omitempty"` // how often
+	Hold        reason.Reason `json:"hold,omitzero"`         // it was queued, and counted, as held
 }
 
 // Encode is the stored form.

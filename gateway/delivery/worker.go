@@ -70,6 +70,9 @@ type Worker struct {
 	Expire      time.Duration // what waits for so long expires; 0: nothing does
 	LinkMax     time.Duration // longest wait before an unreachable destination is tried again
 	Log         *slog.Logger
+	// Also, if set, adds to the commit in which an item is delivered what is true
+	// with it: at most 4 changes. It waits for nothing.
+	Also func(b *storage.Batch, s Settled)
 
 	once     sync.Once
 	slots    chan struct{} // outcomes whose commit may be under way at once
@@ -94,7 +97,7 @@ type Worker struct {
 
 // A save is a change on disk that stands in line.
 type save struct {
-	add  func(*storage.Batch) // at most 8 calls
+	add  func(*storage.Batch) // at most 8 calls of the Batch
 	done chan<- error         // has room for one; nil: nobody waits
 }
 
@@ -277,6 +280,10 @@ func (w *Worker) add(q storage.QueueItem, fresh bool) {
 		}
 		return
 	}
+	if len(q.State) == 0 && !it.Hold.IsZero() {
+		d = d.hold(it.Hold, q.At)
+	}
+	it.Hold = reason.Reason{}
 	it.About = storage.Ref{Channel: w.word(q.About[0].Channel), Seq: q.About[0].Seq}
 	it.What, it.From = w.word(it.What), w.word(it.From)
 	if it.Mark == it.ID {
@@ -395,6 +402,9 @@ func (w *Worker) settle(it Item, e Event) {
 			b.Put(DeliveredKey(w.Destination, it.Mark), settled.Encode())
 			b.Add(CountQueued, -1)
 			b.Add(CountDelivered, 1)
+			if w.Also != nil {
+				w.Also(b, settled)
+			}
 		})
 	case Alarm:
 		w.setLink("sending", reason.Reason{}, 0, now)

@@ -31,6 +31,7 @@ const (
 	KindMQTT        Kind = "mqtt"        // one record-class publish
 	KindStep        Kind = "step"        // the data set of an N-CREATE or N-SET of a performed procedure step
 	KindCommitment  Kind = "commitment"  // a request for storage commitment: its references as JSON
+	KindNotice      Kind = "notice"      // the data set of an instance availability notification, outgoing
 )
 
 // A Fate is what is known of an Entry when it is written.

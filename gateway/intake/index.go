@@ -21,6 +21,7 @@ const (
 	Patient   Identifier = "patient"
 	Accession Identifier = "accession"
 	Order     Identifier = "order" // placer or filler order number
+	Study     Identifier = "study" // Study Instance UID
 )
 
 // AttrPatient is the Patient ID (0010,0020) of a DICOM Entry, beside the other
@@ -44,7 +45,7 @@ func IndexKeys(name string) string { return "by-" + name + "/" }
 // under.
 func (e Entry) Identifiers() []string {
 	var names []string
-	for kind, attr := range map[Identifier]string{Patient: AttrPatient, Accession: AttrAccession} {
+	for kind, attr := range map[Identifier]string{Patient: AttrPatient, Accession: AttrAccession, Study: AttrStudy} {
 		if v := strings.TrimSpace(e.Attrs[attr]); v != "" {
 			names = append(names, IndexName(kind, v))
 		}

@@ -17,8 +17,16 @@ const (
 	AttrSOPInstance    = "sop instance"
 	AttrTransferSyntax = "transfer syntax"
 	AttrStudy          = "study"
+	AttrSeries         = "series"
 	AttrModality       = "modality"
 	AttrAccession      = "accession"
+	AttrFilm           = "film" // of a printed film: FilmNamed or FilmUnnamed
+)
+
+// What a printed film says of its patient.
+const (
+	FilmNamed   = "named"
+	FilmUnnamed = "unnamed"
 )
 
 // An ObjectOutcome is what became of a received SOP instance.

@@ -8,6 +8,13 @@ import (
 	"nhip/storage"
 )
 
+// AttrCommand is the attribute of a KindStep Entry that says which it is.
+const (
+	AttrCommand   = "command"
+	CommandCreate = "N-CREATE"
+	CommandSet    = "N-SET"
+)
+
 // Told stores what a modality tells or asks beside its objects: a performed
 // procedure step, a request for storage commitment. The body is an entry like
 // any other, large ones in the spool; also adds what is to be true together with

@@ -56,6 +56,10 @@ func ReadFate(s *storage.Store, about storage.Ref) (f Fate, ok bool, err error) 
 // entry.
 func DiscardedKey(about storage.Ref) string { return "discarded/" + about.String() }
 
+// CommittedKey is where it is noted that a destination has committed itself to an
+// object, by the mark of its delivery.
+func CommittedKey(destination, mark string) string { return "committed/" + destination + "/" + mark }
+
 // sentKey is where the reference of a rendered message is found by its mark.
 func sentKey(destination, mark string) string { return "sent/" + destination + "/" + mark }
 
@@ -101,7 +105,7 @@ func EntryKeys(s *storage.Store, ref storage.Ref, e intake.Entry) ([]string, err
 	}
 	for _, x := range f.Sent {
 		if x.Mark == ref.String() {
-			keys = append(keys, delivery.DeliveredKey(x.Destination, x.Mark))
+			keys = append(keys, delivery.DeliveredKey(x.Destination, x.Mark), CommittedKey(x.Destination, x.Mark))
 		}
 	}
 	return append(keys, fateKey(ref)), nil

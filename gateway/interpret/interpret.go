@@ -50,6 +50,9 @@ type Connection struct {
 	Profile *profile.Profile // of an analyser
 	// Observe reads what a monitor sent.
 	Observe func(body []byte, received time.Time) ([]record.Observation, error)
+	// HoldFilms says of a modality that a printed film which names no patient waits for a
+	// person.
+	HoldFilms bool
 	// Render makes a message of observations, for destinations of kind HL7.
 	Render func(body []byte, obs []record.Observation, ends lis.Ends, controlID string, received time.Time) ([]byte, error)
 }
@@ -146,7 +149,9 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	switch {
 	case e.Kind == intake.KindDICOM:
 		r.object(&o, c, e)
-	case e.Kind == intake.KindStep, e.Kind == intake.KindCommitment: // the gateway's own; kept beside the entry
+	case e.Kind == intake.KindStep:
+		r.step(&o, c, e)
+	case e.Kind == intake.KindCommitment: // the gateway's own; kept beside the entry
 		o.index = e.Identifiers()
 		o.consume(string(e.Kind), 1)
 	case c.Kind == Monitor:
@@ -368,26 +373,6 @@ func subject(m *hl7.Message) string {
 	return ""
 }
 
-func (r *reader) object(o *outcome, c Connection, e intake.Entry) {
-	o.index = e.Identifiers()
-	to, why := r.routes.For(c.Name, route.DICOM)
-	if why != "" {
-		o.consume(why, 1)
-		return
-	}
-	study := e.Attrs[intake.AttrStudy]
-	if study == "" {
-		study = e.Attrs[intake.AttrSOPInstance]
-	}
-	for _, d := range to {
-		o.out = append(o.out, outbound{
-			destination: d.Name,
-			ticket:      delivery.Ticket{ID: e.Attrs[intake.AttrSOPInstance], What: e.Attrs[intake.AttrModality]},
-			group:       Group("study", study),
-		})
-	}
-}
-
 func (r *reader) observations(o *outcome, c Connection, e intake.Entry, body []byte) {
 	obs, err := c.Observe(body, e.At)
 	if err != nil {
@@ -455,23 +440,9 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 			b.EnqueueRef(delivery.Queue(x.destination), x.group, x.ticket.Encode(), about)
 			continue
 		}
-		s := intake.Entry{Kind: intake.KindHL7, Fate: intake.Sent, Connection: x.destination, At: now.UTC(), Body: x.body,
-			Attrs: map[string]string{"id": x.ticket.ID, "of": about.String()}}
-		s.Seal()
-		if len(x.body) > maxInline {
-			l, err := in.Large(x.body)
-			if err != nil {
-				return err
-			}
-			s.Spool, s.Body = l.Spool, nil
-		}
-		var err error
-		if s.ClockBack, err = in.Clock(OutChannel(x.destination), s.At); err != nil {
+		if err := Queue(b, in, intake.KindHL7, x.destination, x.group, x.ticket, about, x.body, now); err != nil {
 			return err
 		}
-		j := intake.Journal(b, OutChannel(x.destination), s)
-		b.PutRef(sentKey(x.destination, x.ticket.Mark), j)
-		b.Enqueue(delivery.Queue(x.destination), x.group, x.ticket.Encode(), j)
 	}
 	for _, h := range o.held {
 		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC()}.Encode(), item.About...)

@@ -57,7 +57,7 @@ func newRig(t *testing.T, dir string) *rig {
 		t.Fatal(err)
 	}
 	vn := time.FixedZone("", 7*3600)
-	toLIS := []route.Destination{{Name: "lis", Kind: route.HL7, ReceivingApplication: "LIS"}, {Name: "pacs", Kind: route.DICOM}}
+	toLIS := []route.Destination{{Name: "lis", Kind: route.HL7, ReceivingApplication: "LIS"}, {Name: "pacs", Kind: route.DICOM, Images: true}}
 	in := intake.New(s, quiet)
 	return &rig{s: s, in: in, t: t, w: &Worker{
 		Store: s, Intake: in, Site: Site{ID: "bv-test", Name: "Bệnh viện Thử"}, Log: quiet,

@@ -58,7 +58,7 @@ func newRig(t *testing.T) *rig {
 			"his":  {Name: "his", Kind: interpret.Peer, Zone: vn},
 			"ct-1": {Name: "ct-1", Kind: interpret.Modality, Zone: vn},
 		},
-		Routes: route.Table{"a-1": {To: lis}, "a-2": {To: lis}, "new": {Trial: true, To: lis}, "his": {To: lis}, "ct-1": {To: []route.Destination{{Name: "pacs", Kind: route.DICOM}}}},
+		Routes: route.Table{"a-1": {To: lis}, "a-2": {To: lis}, "new": {Trial: true, To: lis}, "his": {To: lis}, "ct-1": {To: []route.Destination{{Name: "pacs", Kind: route.DICOM, Images: true}}}},
 	}
 	return r
 }

@@ -100,7 +100,7 @@ func (s *Steps) Set(ctx context.Context, r mpps.Request, change, merged *dicom.D
 	if state, ok := mpps.StateOf(merged); ok {
 		st.State = state
 	}
-	if err := s.keep(ctx, r, change, st, map[string]string{intake.AttrSOPInstance: r.SOPInstanceUID}); err != nil {
+	if err := s.keep(ctx, r, change, st, map[string]string{intake.AttrSOPInstance: r.SOPInstanceUID, intake.AttrCommand: intake.CommandSet}); err != nil {
 		return err
 	}
 	s.Log.Info("performed procedure step changed", "modality", st.Connection, "step", r.SOPInstanceUID, "state", st.State)
@@ -178,7 +178,7 @@ func refused(code uint16, comment string) error {
 
 // attributesOfStep are what a step is found by.
 func attributesOfStep(r mpps.Request, d *dicom.Dataset) map[string]string {
-	a := map[string]string{intake.AttrSOPInstance: r.SOPInstanceUID}
+	a := map[string]string{intake.AttrSOPInstance: r.SOPInstanceUID, intake.AttrCommand: intake.CommandCreate}
 	put := func(key, value string) {
 		if value != "" && a[key] == "" {
 			a[key] = value

@@ -137,6 +137,7 @@ func attributes(r store.Request, h dicom.Header) map[string]string {
 	}
 	for k, v := range map[string]string{
 		intake.AttrStudy:     h.StudyInstanceUID,
+		intake.AttrSeries:    h.SeriesInstanceUID,
 		intake.AttrModality:  h.Modality,
 		intake.AttrAccession: h.AccessionNumber,
 		intake.AttrPatient:   h.PatientID,

@@ -19,6 +19,8 @@ const (
 	NotRendered       Code = "not-rendered"        // {0} what is wrong
 	NotProduction     Code = "not-production"      // {0} MSH-11
 	Damaged           Code = "damaged"             // {0} what is wrong
+
+	FilmWithoutPatient Code = "film-without-patient" //
 )
 
 // Why a map of fields could not make of a message what is sent.
@@ -47,6 +49,8 @@ const (
 	NotOurAE        Code = "not-our-ae"       // {0} called AE title
 	UnknownToThem   Code = "unknown-to-them"  // {0} calling AE title
 	NoAssociation   Code = "no-association"   // {0} the rejection
+	NotCommitted    Code = "not-committed"    // {0} the failure reason of storage commitment
+	NoCommitment    Code = "no-commitment"    // {0} how many days
 	Restarted       Code = "restarted"        //
 	Released        Code = "released"         //
 )
@@ -85,23 +89,25 @@ var given = [2]string{"{0} times; the last time: {1}", "{0} lần; lần cuối:
 var texts = map[Code][2]string{
 	"": {"{0}", "{0}"},
 
-	Incomplete:        {"the transmission broke off before its end: {0}", "đường truyền bị ngắt khi bản tin chưa kết thúc: {0}"},
-	IncompleteSilence: {"the device fell silent for 30 s in the middle of a message", "máy ngừng gửi quá 30 giây khi bản tin chưa kết thúc"},
-	IncompleteEOT:     {"the device ended the transmission (EOT) without the L record that ends a message", "máy kết thúc phiên truyền (EOT) mà chưa gửi bản ghi L kết thúc bản tin"},
-	IncompleteCut:     {"the line was cut in the middle of a message", "đường truyền bị đứt khi bản tin chưa kết thúc"},
-	IncompleteClosed:  {"the device closed the connection in the middle of a message", "máy đóng kết nối khi bản tin chưa kết thúc"},
-	IncompleteStopped: {"the gateway was stopped in the middle of a message", "cổng kết nối dừng khi bản tin chưa kết thúc"},
-	IncompleteTooLong: {"the message is too long: {0}", "bản tin quá dài: {0}"},
-	Unreadable:        {"it cannot be read: {0}", "không đọc được: {0}"},
-	NotConfigured:     {"{0} is no longer in the configuration", "{0} không còn trong tệp cấu hình"},
-	WrongKind:         {"a connection of kind {0} sends nothing of kind {1}", "kết nối loại {0} không gửi dữ liệu loại {1}"},
-	NoSpecimen:        {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
-	NoControlID:       {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
-	OtherBytes:        {"other bytes under a SOP Instance UID that came before ({0}); both are kept", "nội dung khác dưới một SOP Instance UID đã nhận trước đó ({0}); cả hai đều được lưu"},
-	TooMuch:           {"it would become {0} messages at once, more than one commit holds", "sẽ thành {0} bản tin cùng lúc, vượt quá một lần ghi"},
-	NotRendered:       {"no message can be made of it: {0}", "không tạo được bản tin để gửi: {0}"},
-	NotProduction:     {"it says of itself that it is for training or debugging (MSH-11 {0}); released, it is sent all the same", "bản tin tự ghi là để tập huấn hoặc gỡ lỗi (MSH-11 {0}); cho qua thì vẫn được gửi"},
-	Damaged:           {"the stored copy cannot be read: {0}", "không đọc được bản lưu trên đĩa: {0}"},
+	Incomplete:         {"the transmission broke off before its end: {0}", "đường truyền bị ngắt khi bản tin chưa kết thúc: {0}"},
+	IncompleteSilence:  {"the device fell silent for 30 s in the middle of a message", "máy ngừng gửi quá 30 giây khi bản tin chưa kết thúc"},
+	IncompleteEOT:      {"the device ended the transmission (EOT) without the L record that ends a message", "máy kết thúc phiên truyền (EOT) mà chưa gửi bản ghi L kết thúc bản tin"},
+	IncompleteCut:      {"the line was cut in the middle of a message", "đường truyền bị đứt khi bản tin chưa kết thúc"},
+	IncompleteClosed:   {"the device closed the connection in the middle of a message", "máy đóng kết nối khi bản tin chưa kết thúc"},
+	IncompleteStopped:  {"the gateway was stopped in the middle of a message", "cổng kết nối dừng khi bản tin chưa kết thúc"},
+	IncompleteTooLong:  {"the message is too long: {0}", "bản tin quá dài: {0}"},
+	Unreadable:         {"it cannot be read: {0}", "không đọc được: {0}"},
+	NotConfigured:      {"{0} is no longer in the configuration", "{0} không còn trong tệp cấu hình"},
+	WrongKind:          {"a connection of kind {0} sends nothing of kind {1}", "kết nối loại {0} không gửi dữ liệu loại {1}"},
+	NoSpecimen:         {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
+	NoControlID:        {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
+	OtherBytes:         {"other bytes under a SOP Instance UID that came before ({0}); both are kept", "nội dung khác dưới một SOP Instance UID đã nhận trước đó ({0}); cả hai đều được lưu"},
+	TooMuch:            {"it would become {0} messages at once, more than one commit holds", "sẽ thành {0} bản tin cùng lúc, vượt quá một lần ghi"},
+	NotRendered:        {"no message can be made of it: {0}", "không tạo được bản tin để gửi: {0}"},
+	NotProduction:      {"it says of itself that it is for training or debugging (MSH-11 {0}); released, it is sent all the same", "bản tin tự ghi là để tập huấn hoặc gỡ lỗi (MSH-11 {0}); cho qua thì vẫn được gửi"},
+	FilmWithoutPatient: {"a printed film that names no patient; released, it is sent all the same", "phim in không ghi bệnh nhân nào; cho qua thì vẫn được gửi"},
+
+	Damaged: {"the stored copy cannot be read: {0}", "không đọc được bản lưu trên đĩa: {0}"},
 
 	MapNoCode:     {"the map {0}, rule {1}: the code at {2} is not in the table {3}", "bảng ánh xạ {0}, quy tắc {1}: mã tại {2} không có trong bảng {3}"},
 	MapNoPlace:    {"the map {0}, rule {1}: the message has no {2}", "bảng ánh xạ {0}, quy tắc {1}: bản tin không có {2}"},
@@ -124,6 +130,8 @@ var texts = map[Code][2]string{
 	NotOurAE:        {"the destination says that it is not AE title {0}: correct called_ae_title", "nơi nhận báo nó không phải AE title {0}: hãy sửa called_ae_title"},
 	UnknownToThem:   {"the destination does not know AE title {0}: enter this gateway there", "nơi nhận không biết AE title {0}: hãy khai báo cổng kết nối này tại đó"},
 	NoAssociation:   {"no association: {0}", "không lập được association: {0}"},
+	NotCommitted:    {"the destination has accepted it, and then did not commit itself to it: {0}", "nơi nhận đã nhận nhưng sau đó không cam kết lưu trữ: {0}"},
+	NoCommitment:    {"the destination has accepted it, and has not said in {0} days whether it commits itself to it", "nơi nhận đã nhận nhưng sau {0} ngày vẫn chưa trả lời có cam kết lưu trữ hay không"},
 	Restarted:       {"sent again after a restart", "gửi lại sau khi khởi động lại"},
 	Released:        {"released by a person", "đã được người dùng cho gửi lại"},
 

@@ -65,8 +65,8 @@ func newRig(t *testing.T, dir string) *rig {
 			"bed": {Name: "bed", Kind: interpret.Monitor, Observe: observe, Render: render},
 		},
 		Routes: route.Table{
-			"ct":  {To: []route.Destination{{Name: "pacs", Kind: route.DICOM}}},
-			"mr":  {To: []route.Destination{{Name: "pacs", Kind: route.DICOM}, {Name: "down", Kind: route.DICOM}}},
+			"ct":  {To: []route.Destination{{Name: "pacs", Kind: route.DICOM, Images: true}}},
+			"mr":  {To: []route.Destination{{Name: "pacs", Kind: route.DICOM, Images: true}, {Name: "down", Kind: route.DICOM, Images: true}}},
 			"bed": {To: []route.Destination{{Name: "lis", Kind: route.HL7}}},
 		},
 		Publish: func(*storage.Batch, string, time.Time, []record.Observation) {},

@@ -14,6 +14,9 @@ type Destination struct {
 	Kind string
 	// ReceivingApplication and ReceivingFacility are MSH-5 and MSH-6.
 	ReceivingApplication, ReceivingFacility string
+	// What a DICOM destination gets: objects, performed procedure steps, notices of
+	// what the others have.
+	Images, Steps, Notices bool
 }
 
 // A Plan is what happens to the records of one connection.

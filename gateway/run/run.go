@@ -247,7 +247,7 @@ func (g *Gateway) Failed() bool {
 func routes(cfg *config.Config) route.Table {
 	named := map[string]route.Destination{}
 	for _, d := range cfg.Destinations {
-		named[d.Name] = route.Destination{Name: d.Name, Kind: d.Kind, ReceivingApplication: d.ReceivingApplication, ReceivingFacility: d.ReceivingFacility}
+		named[d.Name] = route.Destination{Name: d.Name, Kind: d.Kind, ReceivingApplication: d.ReceivingApplication, ReceivingFacility: d.ReceivingFacility, Images: d.Images, Steps: d.MPPS, Notices: d.IAN}
 	}
 	plan := func(trial bool, to []string) route.Plan {
 		p := route.Plan{Trial: trial}
@@ -282,7 +282,7 @@ func (g *Gateway) connections() (map[string]interpret.Connection, error) {
 		all[a.Name] = interpret.Connection{Name: a.Name, Kind: interpret.Analyser, Zone: g.cfg.Location(a.TimeZone), Profile: p}
 	}
 	for _, m := range g.cfg.Modalities {
-		all[m.Name] = interpret.Connection{Name: m.Name, Kind: interpret.Modality, Zone: g.cfg.Site.TimeZone}
+		all[m.Name] = interpret.Connection{Name: m.Name, Kind: interpret.Modality, Zone: g.cfg.Site.TimeZone, HoldFilms: m.Print == config.PrintHold}
 	}
 	for _, p := range g.cfg.HL7Peers {
 		all[p.Name] = interpret.Connection{Name: p.Name, Kind: interpret.Peer, Zone: g.cfg.Site.TimeZone}
