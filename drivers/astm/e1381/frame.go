@@ -26,13 +26,7 @@ const hexDigits = "0123456789ABCDEF"
 // Append appends the frame with its frame number (0 to 7) as it goes on the line:
 // <STX> FN text <ETB|ETX> C1 C2 <CR> <LF>.
 func (f Frame) Append(b []byte, number int) []byte {
-	b = append(b, STX)
-	start := len(b)
-	b = append(b, '0'+byte(number&7))
-	b = append(b, f.Text...)
-	b = append(b, f.End)
-	sum := Checksum(b[start:])
-	return append(b, hexDigits[sum>>4], hexDigits[sum&15], CR, LF)
+	return Dialect{}.append(b, f, number)
 }
 
 // hexValue is the value of a checksum digit, in upper or (not the standard's, but

@@ -2,6 +2,7 @@ package e1381
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 )
 
@@ -30,12 +31,20 @@ type session struct {
 	open   bool   // text begins with H
 	field  byte   // field delimiter which that H declares
 	bare   bool   // the last frame ended with ETX and its text without CR
+	unseen        // open sessions only
+}
+
+// unseen is what was stored last and may come again, because its ACK was lost.
+type unseen struct {
+	stored bool
+	sum    [sha256.Size]byte // of the message
 }
 
 // Receiver is the receiving side of the link. Feed it with Receive and TimedOut,
 // carry out the actions in their order.
 type Receiver struct {
 	maxFrame, maxMessage int
+	dialect              Dialect
 
 	session
 	before session // the session before the frame whose Store is being carried out
@@ -86,11 +95,15 @@ func (r *Receiver) Receive(p []byte) (n int, actions []Action) {
 func (r *Receiver) receive(b byte) (taken bool, actions []Action) {
 	switch r.state {
 	case neutral: // section 6.2, establishment
+		if b == STX && r.dialect.Open {
+			r.session = session{state: waiting, unseen: r.unseen}
+			return false, []Action{Wait{ReceiverTimer}}
+		}
 		if b != ENQ {
 			r.ignored++
 			return true, nil
 		}
-		r.session = session{state: waiting}
+		r.session = session{state: waiting, unseen: r.unseen}
 		return true, reply(ACK, "")
 
 	case waiting: // section 6.3; characters before STX or EOT are ignored, 6.5
@@ -99,8 +112,13 @@ func (r *Receiver) receive(b byte) (taken bool, actions []Action) {
 			r.state, r.frame, r.paid, r.ndigits = block, r.frame[:0], 0, 0
 		case EOT:
 			return true, r.ended()
+		case ENQ:
+			if r.dialect.Open {
+				return true, r.anew()
+			}
+			// A second ACK would be taken for that of the first frame.
+			r.ignored++
 		default:
-			// ENQ too: a second ACK would be taken for that of the first frame.
 			r.ignored++
 		}
 		return true, nil
@@ -143,6 +161,9 @@ func (r *Receiver) character(b byte) []Action {
 	r.frame = append(r.frame, b)
 	if b == ETB || b == ETX {
 		r.state = checksum
+		if r.dialect.Check == NoChecks {
+			return r.complete() // CR LF, where they follow, are ignored
+		}
 		return nil
 	}
 	// The timer of 30 s is meant for frames of 247 characters; one of 64,000 takes
@@ -157,12 +178,14 @@ func (r *Receiver) character(b byte) []Action {
 // complete judges a frame that has ended, section 6.5.
 func (r *Receiver) complete() []Action {
 	r.state = waiting
-	high, low := hexValue(r.digits[0]), hexValue(r.digits[1])
-	if high < 0 || low < 0 {
-		return reply(NAK, "checksum is not two hexadecimal digits")
+	if why := r.dialect.wrong(r.frame, r.digits); why != "" {
+		return reply(NAK, why)
 	}
-	if got, want := byte(high<<4|low), Checksum(r.frame); got != want {
-		return reply(NAK, fmt.Sprintf("checksum is %02X, should be %02X", got, want))
+	if r.dialect.Unnumbered {
+		if bytes.Equal(r.frame, r.last) {
+			return reply(ACK, "")
+		}
+		return r.accept(0)
 	}
 	number := int(r.frame[0]) - '0'
 	if number < 0 || number > 7 {
@@ -183,7 +206,10 @@ func (r *Receiver) complete() []Action {
 }
 
 func (r *Receiver) accept(number int) []Action {
-	text, end := r.frame[1:len(r.frame)-1], r.frame[len(r.frame)-1]
+	text, end := r.frame[:len(r.frame)-1], r.frame[len(r.frame)-1]
+	if !r.dialect.Unnumbered {
+		text = text[1:]
+	}
 	if len(r.stray)+len(r.text)+len(text)+1 > r.maxMessage {
 		return r.abandon(fmt.Sprintf("message over %d bytes", r.maxMessage))
 	}
@@ -191,9 +217,37 @@ func (r *Receiver) accept(number int) []Action {
 	r.number, r.last = number, bytes.Clone(r.frame)
 	messages := r.join(text, end == ETX)
 	if len(messages) == 0 {
-		return reply(ACK, "")
+		return append(r.seen(nil), reply(ACK, "")...)
 	}
-	return append([]Action{Store{messages}}, reply(ACK, "")...)
+	return append(append(r.seen(messages), Store{messages}), reply(ACK, "")...)
+}
+
+// seen says, where sessions are not closed, that the device has gone on after what
+// was stored before: it has seen our ACK, and its message is whole as after EOT. It
+// has when a further frame of the session comes, or another message.
+func (r *Receiver) seen(messages []Message) []Action {
+	if !r.dialect.Open {
+		return nil
+	}
+	gone := r.stored && r.before.last != nil && !r.dialect.Unnumbered
+	if len(messages) > 0 {
+		sum := sha256.Sum256(messages[0].Records)
+		gone = r.stored && (gone || sum != r.sum)
+		r.stored, r.sum = true, sha256.Sum256(messages[len(messages)-1].Records)
+	} else if gone {
+		r.stored = false
+	}
+	if gone {
+		return []Action{Ended{}}
+	}
+	return nil
+}
+
+// anew begins a session in place of one that was not closed.
+func (r *Receiver) anew() []Action {
+	actions := r.reset("another session began before the L record")
+	r.session = session{state: waiting, unseen: r.unseen}
+	return append(actions, reply(ACK, "")...)
 }
 
 // StoreFailed is called instead of the actions behind a Store that failed: the
@@ -221,6 +275,7 @@ func (r *Receiver) Cut(reason string) []Action {
 }
 
 func (r *Receiver) ended() []Action { // section 6.4
+	r.unseen = unseen{}
 	return append(r.reset("EOT before the L record"), Ended{}, Wait{})
 }
 
@@ -234,7 +289,7 @@ func (r *Receiver) abandon(reason string) []Action {
 func (r *Receiver) reset(reason string) []Action {
 	rest := append(r.stray[:len(r.stray):len(r.stray)], r.text...)
 	frames, open := r.frames, r.open
-	r.session = session{}
+	r.session = session{unseen: r.unseen}
 	if len(bytes.Trim(rest, "\r\n")) == 0 {
 		return nil
 	}

@@ -25,6 +25,7 @@ const (
 // Sender is the sending side of the link: one message, or several, in one session.
 type Sender struct {
 	role    Role
+	dialect Dialect
 	state   sending
 	frames  []Frame
 	next    int // the frame that is on its way
@@ -36,7 +37,7 @@ func NewSender(role Role) *Sender { return &Sender{role: role} }
 
 // Start begins a session for these frames by ENQ. The line has to be neutral.
 func (s *Sender) Start(frames []Frame) []Action {
-	*s = Sender{role: s.role, frames: frames}
+	*s = Sender{role: s.role, dialect: s.dialect, frames: frames}
 	return s.enquire()
 }
 
@@ -96,7 +97,7 @@ func (s *Sender) frame() []Action {
 		s.state = idle
 		return []Action{Send{Bytes: []byte{EOT}}, Sent{}, Wait{}}
 	}
-	return []Action{Send{Bytes: s.frames[s.next].Append(nil, s.next+1)}, Wait{ReplyTimer}}
+	return []Action{Send{Bytes: s.dialect.append(nil, s.frames[s.next], s.next+1)}, Wait{ReplyTimer}}
 }
 
 func (s *Sender) busy() []Action {
