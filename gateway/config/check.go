@@ -167,6 +167,7 @@ func (k *checker) listeners() {
 	k.between("dicom.max_associations", "[dicom]", "max_associations", k.DICOM.MaxAssociations, 1, 1000)
 	k.between("dicom.max_per_modality", "[dicom]", "max_per_modality", k.DICOM.MaxPerModality, 1, 1000)
 	k.dicomTLS()
+	k.hl7Listeners()
 	for _, uid := range k.DICOM.SOPClasses {
 		if len(uid) > 64 || !uidPattern.MatchString(uid) {
 			k.wrong("dicom.sop_classes", "[dicom]", "sop_classes: %q is not a UID", uid)
@@ -246,7 +247,7 @@ func (k *checker) destinations() {
 			}
 			k.sinks[d.Name] = d
 		}
-		if d.Address != "" {
+		if d.Address != "" && !(d.Kind == KindHL7 && d.HTTP()) {
 			k.peerAddress(key+".address", where, d.Address)
 		}
 		k.between(key+".max_reject", where, "max_reject", d.MaxReject, 0, 100000)
@@ -272,7 +273,7 @@ func (k *checker) peerAddress(key, where, address string) {
 }
 
 func (k *checker) ownListener(host, port string) bool {
-	for _, address := range slices.Concat(k.DICOM.Listen, k.DICOM.TLSListen, k.HL7.Listen) {
+	for _, address := range slices.Concat(k.DICOM.Listen, k.DICOM.TLSListen, k.HL7.Listen, k.HL7.TLSListen, k.HL7.HTTPListen, k.HL7.HTTPSListen) {
 		h, p, err := hostPort(address)
 		if err == nil && p == port && (h == host || loopback(host) && (loopback(h) || wildcard(h))) {
 			return true
@@ -285,12 +286,13 @@ func (k *checker) ownListener(host, port string) bool {
 func (k *checker) kind(key, where string, d Destination) {
 	switch d.Kind {
 	case KindHL7:
-		k.foreign(key, where, d.Kind, "called_ae_title", "calling_ae_title", "tls", "tls_ca", "tls_name", "images", "commitment", "mpps", "ian")
+		k.foreign(key, where, d.Kind, "called_ae_title", "calling_ae_title", "images", "commitment", "mpps", "ian")
 		for name, value := range map[string]string{"receiving_application": d.ReceivingApplication, "receiving_facility": d.ReceivingFacility} {
 			k.hl7Name(key, where, name, value)
 		}
+		k.outgoing(key, where, d)
 	case KindDICOM:
-		k.foreign(key, where, d.Kind, "receiving_application", "receiving_facility")
+		k.foreign(key, where, d.Kind, outgoingKeys...)
 		if d.CalledAETitle == "" {
 			k.wrong(key, where, `the key "called_ae_title" is missing: it is the AE title of the PACS`)
 		} else {
@@ -373,8 +375,10 @@ func (k *checker) hl7Peer(i int, p HL7Peer) {
 	k.hl7Name(key, where, "application", p.Application)
 	k.hl7Name(key, where, "facility", p.Facility)
 	k.to(key, where, p.To, KindHL7)
+	k.incoming(i, key, where, p)
 	for j, other := range k.HL7Peers[:i] {
-		same := p.Application == other.Application && p.Facility == other.Facility
+		same := p.Application == other.Application && p.Facility == other.Facility && p.Certificate == other.Certificate &&
+			p.ReceivingApplication == other.ReceivingApplication && p.ReceivingFacility == other.ReceivingFacility
 		if same && slices.ContainsFunc(p.Address, func(a netip.Prefix) bool { return slices.Contains(other.Address, a) }) {
 			k.wrong(key, where, "has the same address, application and facility as %s: nobody could tell them apart", label("hl7_peer", other.Name, j))
 		}

@@ -103,6 +103,21 @@ type DICOM struct {
 type HL7 struct {
 	Listen     []string `toml:"listen" default:"127.0.0.1:2575"`
 	MaxMessage Size     `toml:"max_message" default:"64 MiB"`
+
+	// After Load files are relative to the working directory.
+	TLSListen      []string `toml:"tls_listen" default:""`
+	HTTPListen     []string `toml:"http_listen" default:""`
+	HTTPSListen    []string `toml:"https_listen" default:""`
+	TLSCertificate string   `toml:"tls_certificate" default:""`
+	TLSKey         string   `toml:"tls_key" default:""`
+	TLSCA          string   `toml:"tls_ca" default:""`
+	TLSClients     string   `toml:"tls_clients" default:"required" oneof:"required none"`
+
+	MaxSegments    int           `toml:"max_segments" default:"100000"`
+	MaxConnections int           `toml:"max_connections" default:"256"`
+	MaxPerAddress  int           `toml:"max_per_address" default:"200"` // an interface engine has one address; a port scanner leaves room for others
+	Complete       time.Duration `toml:"complete" default:"60s"`        // from the first byte of a message to its last
+	Idle           time.Duration `toml:"idle" default:"0" never:"yes"`  // between messages; 0: for ever
 }
 
 // MQTT is [mqtt], the broker.
@@ -202,6 +217,31 @@ type HL7Peer struct {
 	Facility    string         `toml:"facility" default:""`    // MSH-4; empty: any
 	Silent      time.Duration  `toml:"silent" default:"0" never:"yes"`
 	To          []string       `toml:"to" default:""`
+
+	ReceivingApplication string         `toml:"receiving_application" default:""` // MSH-5; empty: any
+	ReceivingFacility    string         `toml:"receiving_facility" default:""`    // MSH-6; empty: any
+	Certificate          string         `toml:"certificate" default:""`           // a name in the certificate that it shows; empty: any or none
+	TimeZone             *time.Location `toml:"time_zone" default:""`
+
+	Acknowledge  string   `toml:"acknowledge" default:"message" oneof:"message original accept application both none"`
+	Answer       string   `toml:"answer" default:"specific" oneof:"specific general"`
+	AnswerTo     string   `toml:"answer_to" default:""`               // the destination for application answers; empty: the same connection
+	Confirm      string   `toml:"confirm" default:"NE" oneof:"NE AL"` // MSH-15 of application answers that are messages of their own
+	Acknowledges []string `toml:"acknowledges" default:""`            // the destinations whose application answers come here
+
+	Charset        string   `toml:"charset" default:""`         // whatever MSH-18 says
+	CharsetDefault []string `toml:"charset_default" default:""` // where MSH-18 is empty
+
+	MLLP     int    `toml:"mllp" default:"1"` // the release
+	Sequence bool   `toml:"sequence" default:"false"`
+	Folder   string `toml:"folder" default:""` // of batch files; after Load relative to the working directory
+
+	// 0 is that of [hl7].
+	MaxMessage     Size          `toml:"max_message" default:""`
+	MaxSegments    int           `toml:"max_segments" default:"0"`
+	MaxConnections int           `toml:"max_connections" default:"0"`
+	Complete       time.Duration `toml:"complete" default:"0" never:"yes"`
+	Idle           time.Duration `toml:"idle" default:"0" never:"yes"`
 }
 
 // MQTTUser is one [[mqtt_user]].
@@ -231,12 +271,23 @@ type Destination struct {
 	ReceivingApplication string `toml:"receiving_application" default:"" kind:"hl7"` // MSH-5
 	ReceivingFacility    string `toml:"receiving_facility" default:"" kind:"hl7"`    // MSH-6
 
+	Mode           string        `toml:"mode" default:"original" oneof:"original enhanced" kind:"hl7"`
+	SettledBy      string        `toml:"settled_by" default:"application" oneof:"application accept" kind:"hl7"` // in the enhanced mode
+	ProcessTimeout time.Duration `toml:"process_timeout" default:"1h" kind:"hl7"`                                // from the accept to the application acknowledgement
+	Charset        string        `toml:"charset" default:"" kind:"hl7"`                                          // empty: as it came
+	MLLP           int           `toml:"mllp" default:"1" kind:"hl7"`                                            // the release
+	Sequence       bool          `toml:"sequence" default:"false" kind:"hl7"`
+	TLSCertificate string        `toml:"tls_certificate" default:"" kind:"hl7"` // after Load: [hl7].tls_certificate where not set
+	TLSKey         string        `toml:"tls_key" default:"" kind:"hl7"`
+	User           string        `toml:"user" default:"" kind:"hl7"`          // of HTTP
+	PasswordFile   string        `toml:"password_file" default:"" kind:"hl7"` // after Load: relative to the working directory
+
 	// kind = "dicom"
 	CalledAETitle  string `toml:"called_ae_title" default:"" kind:"dicom"`
 	CallingAETitle string `toml:"calling_ae_title" default:"" kind:"dicom"` // after Load: [dicom].ae_title where not set
-	TLS            string `toml:"tls" default:"none" oneof:"none required" kind:"dicom"`
-	TLSCA          string `toml:"tls_ca" default:"" kind:"dicom"`   // after Load: [dicom].tls_ca where not set
-	TLSName        string `toml:"tls_name" default:"" kind:"dicom"` // the name that the server's certificate has to have; empty: any
+	TLS            string `toml:"tls" default:"none" oneof:"none required"`
+	TLSCA          string `toml:"tls_ca" default:""`   // after Load: that of [dicom] or [hl7] where not set
+	TLSName        string `toml:"tls_name" default:""` // the name that the server's certificate has to have; empty: any, or of HL7 the host of the address
 	Images         bool   `toml:"images" default:"true" kind:"dicom"`
 	Commitment     bool   `toml:"commitment" default:"false" kind:"dicom"` // it is asked for storage commitment
 	MPPS           bool   `toml:"mpps" default:"false" kind:"dicom"`       // performed procedure steps are passed on to it
@@ -436,6 +487,7 @@ func (c *Config) complete(file string) {
 	for _, file := range []*string{&c.DICOM.Worklist, &c.DICOM.TLSCertificate, &c.DICOM.TLSKey, &c.DICOM.TLSCA} {
 		*file = under(dir, *file)
 	}
+	c.completeLinks(dir)
 	c.SMTP.PasswordFile = under(dir, c.SMTP.PasswordFile)
 	for i := range c.Webhooks {
 		c.Webhooks[i].TokenFile = under(dir, c.Webhooks[i].TokenFile)
@@ -445,7 +497,7 @@ func (c *Config) complete(file string) {
 		if d.Kind == KindDICOM && d.CallingAETitle == "" {
 			d.CallingAETitle = c.DICOM.AETitle
 		}
-		if d.TLSCA = under(dir, d.TLSCA); d.TLSCA == "" {
+		if d.TLSCA = under(dir, d.TLSCA); d.TLSCA == "" && d.Kind == KindDICOM {
 			d.TLSCA = c.DICOM.TLSCA
 		}
 	}

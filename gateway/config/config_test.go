@@ -241,7 +241,7 @@ func TestEachMistakeIsToldInWordsWithItsLine(t *testing.T) {
 		{"certificate that is not there", "\n[[destination]]\nname = \"lis\"", "[dicom]\ntls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n[[destination]]\nname = \"lis\"", 2, `tls_certificate: `},
 		{"certificate of a modality without TLS", "ae_title = \"CT1\"", "ae_title = \"CT1\"\ncertificate = \"ct-1\"", 19, `there is no [dicom] tls_listen`},
 		{"TLS to a PACS that nothing vouches for", "called_ae_title = \"ORTHANC\"", "called_ae_title = \"ORTHANC\"\ntls = \"required\"", 11, `tls: the certificate of a server cannot be verified without the authorities`},
-		{"TLS to a LIS", "kind = \"hl7\"", "kind = \"hl7\"\ntls = \"required\"", 5, `tls has no meaning for kind "hl7"`},
+		{"TLS to a LIS with an authority that is not there", "kind = \"hl7\"", "kind = \"hl7\"\ntls = \"required\"\ntls_ca = \"no.pem\"", 5, `tls_certificate, tls_key and tls_ca cannot be used: `},
 		{"silence", `to = ["lis"]`, "to = [\"lis\"]\nsilent = 12", 16, `a length of time such as "30s"`},
 		{"ward in a topic", "\n[[destination]]\nname = \"lis\"", "[[monitor]]\nname = \"b\"\nunit = \"a/b\"\nprofile = \"nonin-ascii\"\nport = \"serial:///dev/ttyUSB0\"\n[[destination]]\nname = \"lis\"", 3, `unit "a/b"`},
 	}

@@ -25,6 +25,13 @@ func (c *Config) Probe() []Problem {
 	for _, a := range c.DICOM.TLSListen {
 		k.probeListen("dicom.tls_listen", "[dicom]", a)
 	}
+	for key, addresses := range map[string][]string{
+		"hl7.tls_listen": c.HL7.TLSListen, "hl7.http_listen": c.HL7.HTTPListen, "hl7.https_listen": c.HL7.HTTPSListen,
+	} {
+		for _, a := range addresses {
+			k.probeListen(key, "[hl7]", a)
+		}
+	}
 	for i, a := range c.Analysers {
 		k.probePort(fmt.Sprintf("analyser[%d].port", i), label("analyser", a.Name, i), a.Port)
 	}

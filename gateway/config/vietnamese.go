@@ -98,6 +98,28 @@ var vietnamese = map[string]string{
 	"user has control characters, or over 64 characters":              "user có ký tự điều khiển, hoặc dài hơn 64 ký tự",
 	"user without password_file: who knows the name is believed":      "user mà không có password_file: ai biết tên cũng được tin",
 
+	// Of links of HL7.
+	`%s must be "1s" or longer`: `%s phải từ "1s" trở lên`,
+	`%s: no message can be read in %q; write a name of HL7 table 0211 such as "UNICODE UTF-8", "Windows-1252", or "TCVN3", "VNI", "VISCII", "CP1258"`: `%s: không đọc được bản tin nào theo %q; hãy viết tên trong bảng HL7 0211 như "UNICODE UTF-8", "Windows-1252", hoặc "TCVN3", "VNI", "VISCII", "CP1258"`,
+	"a listener with TLS needs tls_certificate and tls_key":                                                         "cổng dùng TLS cần có tls_certificate và tls_key",
+	`tls_clients = "required" needs tls_ca: what vouches for the certificates of the systems`:                       `tls_clients = "required" cần có tls_ca: nơi bảo chứng cho chứng chỉ của các hệ thống`,
+	"tls_certificate, tls_key and tls_ca cannot be used: %s":                                                        "không dùng được tls_certificate, tls_key và tls_ca: %s",
+	"certificate: no listener of [hl7] asks for one":                                                                "certificate: không có cổng nào của [hl7] hỏi chứng chỉ",
+	"mllp: %s comes from the same address with another release, and the release is needed before the first message": "mllp: %s đến từ cùng địa chỉ với phiên bản khác, mà cần biết phiên bản trước bản tin đầu tiên",
+	"acknowledges: there is no [[destination]] with name = %q":                                                      "acknowledges: không có [[destination]] nào với name = %q",
+	`acknowledges: destination %q is not one with mode = "enhanced"`:                                                `acknowledges: nơi nhận %q không có mode = "enhanced"`,
+	"answer_to: there is no [[destination]] with name = %q":                                                         "answer_to: không có [[destination]] nào với name = %q",
+	`answer_to: destination %q is not one of kind "hl7"`:                                                            `answer_to: nơi nhận %q không thuộc kind "hl7"`,
+	"folder: there is no folder %s: nothing is read until there is":                                                 "folder: không có thư mục %s: chưa đọc được gì cho đến khi có",
+	"folder lies in the data folder: choose another":                                                                "folder nằm trong thư mục data: hãy chọn thư mục khác",
+	"folder is also that of %s":                                                                                     "folder cũng là của %s",
+	"sequence: numbers need one connection: connections = 1":                                                        "sequence: đánh số cần một kết nối: connections = 1",
+	"user and password_file are for an address that is a URL":                                                       "user và password_file chỉ dùng khi address là URL",
+	"address: %q is not of the form https://host/path":                                                              "address: %q không có dạng https://host/path",
+	"tls: the address says http: write https":                                                                       "tls: address ghi http: hãy viết https",
+	"user: the password would be shown to the network: use https":                                                   "user: mật khẩu sẽ bị lộ trên mạng: hãy dùng https",
+	"mllp has no meaning for an address that is a URL":                                                              "mllp không có nghĩa khi address là URL",
+
 	// Of one value.
 	"it is empty: write [] to switch the listener off": "bị trống: viết [] để tắt cổng này",
 	"%q is not of the form HOST:PORT":                  "%q không có dạng HOST:PORT",
