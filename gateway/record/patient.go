@@ -66,3 +66,26 @@ func (n Name) Split(rule NameRule) Name {
 	}
 	return n
 }
+
+// LinkAuthority is the authority of identifiers that a link brings without one and
+// without a rule: they are the link's own, and match those of no other.
+func LinkAuthority(link string) string { return "~" + link }
+
+// OfLink reports whether an authority is a LinkAuthority.
+func OfLink(authority string) bool { return strings.HasPrefix(authority, "~") }
+
+// BirthDate is a date of birth as DICOM and HL7 write it, as precise as it is known:
+// YYYY, YYYYMM or YYYYMMDD. Vietnamese insurance data fill what is not known with
+// zeros (19600000). What is no date is given as it is.
+func BirthDate(text string) string {
+	if len(text) < 4 || strings.Trim(text, "0123456789") != "" {
+		return text
+	}
+	switch {
+	case len(text) < 6 || text[4:6] == "00":
+		return text[:4]
+	case len(text) < 8 || text[6:8] == "00":
+		return text[:6]
+	}
+	return text[:8]
+}

@@ -25,3 +25,14 @@ func TestAWholeNameIsSplitByRuleAndNothingIsLost(t *testing.T) {
 		}
 	}
 }
+
+func TestABirthDateIsAsPreciseAsItIsKnown(t *testing.T) {
+	for text, want := range map[string]string{
+		"1960": "1960", "196005": "196005", "19600517": "19600517", "19600000": "1960", "196000000000": "1960",
+		"196005170830": "19600517", "19600500": "196005", "": "", "60": "60", "17/05/1960": "17/05/1960", "196": "196", "19601": "1960",
+	} {
+		if got := BirthDate(text); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
