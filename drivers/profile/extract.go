@@ -422,7 +422,7 @@ func (x *extractor) complement(c *codes, code, value string) string {
 func (x *extractor) reportOfResult() *record.Report {
 	o, parts := x.order, &x.p.f.Parts
 	x.readOrder()
-	control := o.control || o.calibr || x.met(x.p.perResult)
+	control := x.met(x.p.perResult) || o.control || o.calibr
 	key := reportKey{patient: x.patients, specimen: o.specimen.ID, control: control}
 	if key.specimen == "" {
 		key.order = x.orders

@@ -7,5 +7,5 @@ import "embed"
 
 // Files holds one folder per profile, named by its identifier.
 //
-//go:embed all:generic-astm all:generic-hl7 all:sysmex-xn-l all:roche-cobas-e411 all:erba-xl all:mindray-bc-5380
+//go:embed */profile.toml */NOTES.md */transcripts/*.txt */expected/*.json
 var Files embed.FS

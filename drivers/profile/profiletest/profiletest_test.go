@@ -14,7 +14,10 @@ import (
 	"nhip/drivers/transcript"
 )
 
-var update = flag.Bool("update", false, "write expected/ anew from what is extracted")
+var (
+	update = flag.Bool("update", false, "write expected/ anew from what is extracted")
+	folder = flag.String("dir", "", "a folder of profiles that are not part of the program yet, to be tested alone")
+)
 
 // TestProfiles runs the generic tests over every profile.
 func TestProfiles(t *testing.T) {
@@ -22,19 +25,30 @@ func TestProfiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids, files, root := profile.IDs(all), fs.FS(profiles.Files), filepath.Join("..", "..", "profiles")
+	if *folder != "" {
+		files, root, ids = os.DirFS(*folder), *folder, nil
+		dirs, err := os.ReadDir(*folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range dirs {
+			ids = append(ids, d.Name())
+		}
+	}
 	var o Options
 	if *update {
 		o.Update = func(name string, content []byte) error {
-			file := filepath.Join("..", "..", "profiles", filepath.FromSlash(name))
+			file := filepath.Join(root, filepath.FromSlash(name))
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				return err
 			}
 			return os.WriteFile(file, content, 0o644)
 		}
 	}
-	for _, id := range profile.IDs(all) {
+	for _, id := range ids {
 		t.Run(id, func(t *testing.T) {
-			for _, f := range Check(profiles.Files, id, o) {
+			for _, f := range Check(files, id, o) {
 				t.Error(f)
 			}
 		})
