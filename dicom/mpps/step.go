@@ -44,8 +44,8 @@ func StateOf(attributes *dicom.Dataset) (State, bool) {
 	return s, s == InProgress || s == Completed || s == Discontinued
 }
 
-// mayNoLongerBeUpdated is the Error ID of PS3.4 section F.7.2.2.2.
-const mayNoLongerBeUpdated = 0xA710
+// NoLongerUpdated is the Error ID of PS3.4 section F.7.2.2.2.
+const NoLongerUpdated = 0xA710
 
 func failed(code uint16, format string, args ...any) dimse.Status {
 	return dimse.Status{Code: code, Comment: fmt.Sprintf(format, args...)}
@@ -137,7 +137,7 @@ func Attributes() (refused, warned, unchanged []tag.Tag) {
 func CheckSet(step, change *dicom.Dataset) (dimse.Status, []tag.Tag) {
 	if s, _ := StateOf(step); s != InProgress {
 		status := failed(dimse.ProcessingFailure, "the step is %s and may no longer be updated", s)
-		status.ErrorID = mayNoLongerBeUpdated
+		status.ErrorID = NoLongerUpdated
 		return status, nil
 	}
 	for _, t := range fixed {
