@@ -1,0 +1,352 @@
+package orders
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nhip/gateway/record"
+	"nhip/storage"
+)
+
+// A Change is what one commit does to orders. It has the store's lock from Begin to
+// End: apply what is to be done, Write it to the batch, commit the batch, and call
+// End with what the commit said. Nobody sees anything of it before.
+type Change struct {
+	s       *Store
+	at      time.Time
+	next    uint64            // the ID that is given next
+	loaded  map[uint64]*Entry // as they will be
+	before  map[uint64]*Entry // as they are; nil for a new one
+	order   []uint64          // of loaded, in the order in which they were touched
+	changed map[uint64]bool
+	ended   bool
+}
+
+// Begin begins a change; at is the time that it has in the history. Only one is
+// under way at a time.
+func (s *Store) Begin(at time.Time) *Change {
+	s.changing.Lock()
+	return &Change{s: s, at: at, next: s.next, loaded: map[uint64]*Entry{}, before: map[uint64]*Entry{}, changed: map[uint64]bool{}}
+}
+
+// An Outcome is what became of a request.
+type Outcome struct {
+	Problem Problem
+	ID      uint64 // of the order; 0 where there is none
+	Entry   Entry  // as it is now
+}
+
+// Apply decides on a request. The error is about the store.
+func (c *Change) Apply(r Request) (Outcome, error) {
+	have, err := c.find(r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if have != nil && r.Action == New && have.begins(r) {
+		have = nil
+	}
+	if have == nil && (r.Action == New || r.Action == Changing) {
+		if c.s.full(r.Order.Kind, len(c.order)) {
+			return Outcome{Problem: Full}, nil
+		}
+	}
+	e, p := decide(have, r, c.at)
+	switch {
+	case have == nil && e.Version == 0: // nothing is kept
+		return Outcome{Problem: p}, nil
+	case p.Refused() && have != nil, p == AlreadySo:
+		return Outcome{Problem: p, ID: e.ID, Entry: e}, nil
+	}
+	c.expiry(&e)
+	c.put(&e)
+	return Outcome{Problem: p, ID: e.ID, Entry: e}, nil
+}
+
+// put takes an entry that was made or changed.
+func (c *Change) put(e *Entry) {
+	if e.ID == 0 {
+		e.ID = c.next
+		c.next++
+		c.before[e.ID] = nil
+	}
+	if _, ok := c.loaded[e.ID]; !ok {
+		c.order = append(c.order, e.ID)
+	}
+	kept := *e
+	c.loaded[e.ID], c.changed[e.ID] = &kept, true
+}
+
+// load gives an order as this change has it. The caller must not change it.
+func (c *Change) load(id uint64) (*Entry, error) {
+	if e, ok := c.loaded[id]; ok {
+		return e, nil
+	}
+	e, ok, err := c.s.Get(id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	before := e
+	c.loaded[id], c.before[id] = &e, &before
+	c.order = append(c.order, id)
+	return &e, nil
+}
+
+// find finds the order that a request is about: the one that is open, else the
+// newest.
+func (c *Change) find(r Request) (*Entry, error) {
+	o := r.Order
+	var best *Entry
+	for _, way := range []struct {
+		kind, value string
+		same        func(*Entry) bool
+	}{
+		{byPlacer, o.Placer.ID, func(e *Entry) bool { return sameOrder(e.Order.Placer, o.Placer, e, r) }},
+		{byFiller, o.Filler.ID, func(e *Entry) bool {
+			return sameOrder(e.Order.Filler, o.Filler, e, r) && (o.Placer.Empty() || e.Order.Placer.Empty())
+		}},
+		{byAccession, accession(o), func(e *Entry) bool {
+			return e.Link == r.Link && o.Placer.Empty() && o.Filler.Empty() && e.Order.Placer.Empty() && e.Order.Filler.Empty()
+		}},
+		{bySpecimen, specimen(o), func(e *Entry) bool { return numberless(e, r) }},
+	} {
+		if way.value == "" {
+			continue
+		}
+		ids, err := c.candidates(way.kind, way.value)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			e, err := c.load(id)
+			if err != nil {
+				return nil, err
+			}
+			if e == nil || !way.same(e) {
+				continue
+			}
+			if best == nil || e.Order.Open() && !best.Order.Open() || e.Order.Open() == best.Order.Open() && e.ID > best.ID {
+				best = e
+			}
+		}
+		if best != nil {
+			return best, nil
+		}
+	}
+	return nil, nil
+}
+
+// sameOrder reports whether an order's number is the one that is asked for. A
+// number without an authority is its link's own.
+func sameOrder(have, asked record.OrderNumber, e *Entry, r Request) bool {
+	return have.Is(asked) && (have.Authority == asked.Authority && have.Authority != "" || e.Link == r.Link)
+}
+
+// numberless reports whether an order without a number is the one that is meant:
+// its group, specimen and service are.
+func numberless(e *Entry, r Request) bool {
+	o := r.Order
+	if e.Link != r.Link || !o.Placer.Empty() || !o.Filler.Empty() || !e.Order.Placer.Empty() || !e.Order.Filler.Empty() || e.Order.Group != o.Group {
+		return false
+	}
+	return slices.ContainsFunc(o.Services, func(s record.Service) bool {
+		return slices.ContainsFunc(e.Order.Services, func(x record.Service) bool { return sameCode(x.Code, s.Code) && sameSpecimens(x, s) })
+	})
+}
+
+func accession(o record.Order) string {
+	for _, s := range o.Services {
+		if s.Imaging != nil && s.Imaging.Accession != "" {
+			return s.Imaging.Accession
+		}
+	}
+	return ""
+}
+
+func specimen(o record.Order) string {
+	for _, s := range o.Services {
+		for _, x := range s.Specimens {
+			for _, id := range x.IDs {
+				return id
+			}
+		}
+	}
+	return ""
+}
+
+// candidates are the orders under a name, of the store and of this change.
+func (c *Change) candidates(kind, value string) ([]uint64, error) {
+	ids, err := c.s.under(kind, value)
+	if err != nil {
+		return nil, err
+	}
+	wanted := name(kind, value)
+	for _, id := range c.order {
+		if c.before[id] == nil && slices.Contains(names(c.loaded[id].Order), wanted) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// OfPatient are the open orders of who has one of the identifiers, as this change
+// has them.
+func (c *Change) OfPatient(ids ...record.Identifier) ([]Entry, error) {
+	var all []Entry
+	for _, id := range c.s.marked(byPatient, values(ids)...) {
+		e, err := c.load(id)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil && e.Order.Open() && hasAny(e.Order.Patient, ids) {
+			all = append(all, *e)
+		}
+	}
+	return all, nil
+}
+
+// SetPatient gives an open order another patient: after a merge, an unmerge or an
+// update. What is said of it in the history is control, a word such as "A40".
+func (c *Change) SetPatient(id uint64, p record.Person, link, control, messageID string) error {
+	e, err := c.load(id)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return storage.ErrNotFound
+	}
+	changed := e.clone()
+	p.Identifiers = slices.Clone(p.Identifiers)
+	changed.Order.Patient = p
+	changed.turn(Turn{At: c.at, Link: link, Control: control, MessageID: messageID})
+	c.put(&changed)
+	return nil
+}
+
+// edit changes an order by a function that reports whether it did.
+func (c *Change) edit(id uint64, t Turn, f func(*Entry) bool) error {
+	e, err := c.load(id)
+	if err != nil || e == nil {
+		return err
+	}
+	changed := e.clone()
+	if !f(&changed) {
+		return nil
+	}
+	t.At = c.at
+	changed.turn(t)
+	changed.close(c.at)
+	c.put(&changed)
+	return nil
+}
+
+// Changed is how many orders the change is about so far.
+func (c *Change) Changed() int { return len(c.changed) }
+
+// Write adds the change to a batch.
+func (c *Change) Write(b *storage.Batch) error {
+	for _, id := range c.order {
+		if !c.changed[id] {
+			continue
+		}
+		if err := c.write(b, c.before[id], c.loaded[id]); err != nil {
+			return err
+		}
+	}
+	if c.next != c.s.next {
+		b.Put(keyNext, []byte(strconv.FormatUint(c.next, 10)))
+	}
+	return nil
+}
+
+var errLarge = errors.New("orders: an order is too large to be kept")
+
+func (c *Change) write(b *storage.Batch, before, e *Entry) error {
+	for _, n := range names(e.Order) {
+		if !slices.Contains(e.Index, n) {
+			e.Index = append(e.Index, n)
+			b.Put(byKey(n, e.ID), nil)
+		}
+	}
+	value, err := e.encode()
+	if err != nil {
+		return err
+	}
+	if len(value) > storage.MaxValue {
+		return errLarge
+	}
+	b.Put(orderKey(e.ID), value)
+	if before != nil && before.Version != e.Version {
+		old, err := before.encode()
+		if err != nil {
+			return err
+		}
+		b.Put(wasKey(e.ID, before.Version), old)
+		if e.Version > MostVersions {
+			for v := max(2, before.Version-MostVersions); v <= e.Version-MostVersions; v++ {
+				b.Delete(wasKey(e.ID, v))
+			}
+		}
+	}
+	c.keys(b, before, e)
+	return nil
+}
+
+// keys adds under which keys an order is open or over.
+func (c *Change) keys(b *storage.Batch, before, e *Entry) {
+	was := before != nil && before.Over.IsZero()
+	switch is := e.Over.IsZero(); {
+	case is && !was:
+		b.Put(openKey(e.ID), nil)
+		if before != nil {
+			b.Delete(overKey(*before))
+		}
+	case !is && was:
+		b.Delete(openKey(e.ID))
+		b.Put(overKey(*e), nil)
+	case !is && before == nil:
+		b.Put(overKey(*e), nil)
+	}
+}
+
+// End ends the change: with nil it is true from now on, with an error it is
+// forgotten. It may be called more than once; the first time counts.
+func (c *Change) End(err error) {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	defer c.s.changing.Unlock()
+	if err != nil {
+		return
+	}
+	c.s.next = c.next
+	c.s.looking.Lock()
+	defer c.s.looking.Unlock()
+	for id := range c.changed {
+		e := c.loaded[id]
+		if !e.Over.IsZero() {
+			c.s.index.drop(id)
+			continue
+		}
+		c.s.index.put(id, markOf(*e, c.s.o.Zone))
+	}
+}
+
+func values(ids []record.Identifier) []string {
+	var all []string
+	for _, i := range ids {
+		all = append(all, i.Value)
+	}
+	return all
+}
+
+func hasAny(p record.Person, ids []record.Identifier) bool {
+	return slices.ContainsFunc(ids, func(i record.Identifier) bool {
+		return slices.ContainsFunc(p.Identifiers, func(j record.Identifier) bool {
+			return i.Same(j) || strings.TrimSpace(i.Value) == strings.TrimSpace(j.Value) && (i.Authority == "" || j.Authority == "")
+		})
+	})
+}

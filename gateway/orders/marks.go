@@ -1,0 +1,97 @@
+package orders
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"nhip/gateway/record"
+)
+
+// A Mark says how far a device is with a service. It is what we know, and nothing
+// that anybody was promised: marks are committed together, up to a tenth of a second
+// after they are made, and one that a crash takes is made again when the device comes
+// again.
+type Mark struct {
+	Order    uint64
+	Version  int // that the device was given; 0: any
+	Service  int
+	Progress record.Progress
+	Device   string // the connection
+	At       time.Time
+}
+
+// marks wait to be committed.
+type marks struct {
+	mu    sync.Mutex
+	all   []Mark
+	woken chan struct{}
+}
+
+// mostMarks is how many marks wait at most; further ones are dropped.
+const mostMarks = 10_000
+
+func (m *marks) init() { m.woken = make(chan struct{}, 1) }
+
+// Mark notes how far a device is. It waits for nothing.
+func (s *Store) Mark(m Mark) {
+	s.marks.mu.Lock()
+	if len(s.marks.all) < mostMarks {
+		s.marks.all = append(s.marks.all, m)
+	}
+	s.marks.mu.Unlock()
+	select {
+	case s.marks.woken <- struct{}{}:
+	default:
+	}
+}
+
+func (m *marks) take(n int) []Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n = min(n, len(m.all))
+	taken := m.all[:n:n]
+	m.all = m.all[n:]
+	return taken
+}
+
+// Flush commits the marks that wait.
+func (s *Store) Flush(ctx context.Context) error {
+	for {
+		some := s.marks.take(100)
+		if len(some) == 0 {
+			return nil
+		}
+		if err := s.commit(ctx, func(c *Change) error {
+			for _, m := range some {
+				if err := c.mark(m); err != nil {
+					s.unreadable(m.Order, err)
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Change) mark(m Mark) error {
+	e, err := c.load(m.Order)
+	if err != nil || e == nil {
+		return err
+	}
+	changed := e.clone()
+	s := changed.Service(m.Service)
+	if s == nil || s.At.After(m.At) || m.Version != 0 && m.Version != e.Version && m.Progress != record.Resulted {
+		return nil
+	}
+	if rank[m.Progress] < rank[s.Progress] && s.By == m.Device {
+		return nil
+	}
+	s.Progress, s.By, s.At = m.Progress, m.Device, m.At.UTC()
+	c.put(&changed)
+	return nil
+}
+
+// rank orders what a device does with one version of a service.
+var rank = map[record.Progress]int{record.Received: 0, record.Sent: 1, record.Queried: 1, record.Acknowledged: 2, record.Begun: 3, record.Resulted: 4}
