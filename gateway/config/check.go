@@ -58,6 +58,7 @@ func (c *Config) Check(env Env) []Problem {
 	for i, u := range c.MQTTUsers {
 		k.mqttUser(i, u)
 	}
+	k.maps()
 	k.people()
 	k.alerts()
 	k.smtp()

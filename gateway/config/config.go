@@ -231,6 +231,7 @@ type HL7Peer struct {
 
 	Charset        string   `toml:"charset" default:""`         // whatever MSH-18 says
 	CharsetDefault []string `toml:"charset_default" default:""` // where MSH-18 is empty
+	Map            string   `toml:"map" default:""`             // of fields; after Load relative to the working directory
 
 	MLLP     int    `toml:"mllp" default:"1"` // the release
 	Sequence bool   `toml:"sequence" default:"false"`
@@ -275,6 +276,7 @@ type Destination struct {
 	SettledBy      string        `toml:"settled_by" default:"application" oneof:"application accept" kind:"hl7"` // in the enhanced mode
 	ProcessTimeout time.Duration `toml:"process_timeout" default:"1h" kind:"hl7"`                                // from the accept to the application acknowledgement
 	Charset        string        `toml:"charset" default:"" kind:"hl7"`                                          // empty: as it came
+	Map            string        `toml:"map" default:"" kind:"hl7"`                                              // of fields; after Load relative to the working directory
 	MLLP           int           `toml:"mllp" default:"1" kind:"hl7"`                                            // the release
 	Sequence       bool          `toml:"sequence" default:"false" kind:"hl7"`
 	TLSCertificate string        `toml:"tls_certificate" default:"" kind:"hl7"` // after Load: [hl7].tls_certificate where not set
@@ -431,7 +433,7 @@ func Load(file string, env Env) (*Config, []Problem) {
 		problems = append(problems, c.Check(env)...)
 	}
 	for i := range problems {
-		problems[i].File = file
+		problems[i].File = orElse(problems[i].File, file) // else that of a map
 	}
 	sortByLine(problems)
 	return c, problems
@@ -488,6 +490,7 @@ func (c *Config) complete(file string) {
 		*file = under(dir, *file)
 	}
 	c.completeLinks(dir)
+	c.completeMaps(dir)
 	c.SMTP.PasswordFile = under(dir, c.SMTP.PasswordFile)
 	for i := range c.Webhooks {
 		c.Webhooks[i].TokenFile = under(dir, c.Webhooks[i].TokenFile)

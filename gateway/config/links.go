@@ -33,7 +33,7 @@ const (
 
 // outgoingKeys are the keys of a destination that have a meaning for kind "hl7" only.
 var outgoingKeys = []string{
-	"receiving_application", "receiving_facility", "mode", "settled_by", "process_timeout", "charset", "mllp", "sequence",
+	"receiving_application", "receiving_facility", "mode", "settled_by", "process_timeout", "charset", "map", "mllp", "sequence",
 	"tls_certificate", "tls_key", "user", "password_file",
 }
 

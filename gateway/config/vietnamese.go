@@ -126,6 +126,8 @@ var vietnamese = map[string]string{
 	"%q: the port must be a number from 0 to 65535":    "%q: cổng phải là số từ 0 đến 65535",
 	"it is not there":                                                    "không có ở đó",
 	"this user may not read it":                                          "người dùng này không được đọc",
+	"it is larger than %d KiB":                                           "lớn hơn %d KiB",
+	"map: %s cannot be used":                                             "map: không dùng được %s",
 	"it is larger than %d MiB":                                           "lớn hơn %d MiB",
 	`it must be a length of time such as "30s" or "5m"`:                  `phải là khoảng thời gian như "30s" hoặc "5m"`,
 	`%s is no time zone; write one as "Asia/Ho_Chi_Minh"`:                `%s không phải là múi giờ; viết như "Asia/Ho_Chi_Minh"`,
