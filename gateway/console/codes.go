@@ -14,6 +14,7 @@ const (
 	StateFailed    Code = "failed"    // {0} what the system said
 	StateUnheard   Code = "unheard"   // configured, nothing came yet
 	StateHeard     Code = "heard"     // {0} the address it came from
+	StateWarned    Code = "warned"    // {0} the peer, {1} what is wrong with its messages
 	StateOffline   Code = "offline"   // an MQTT user or device that is not connected now
 	StateIdle      Code = "idle"      // a destination without work
 	StateSending   Code = "sending"   // a destination at work
@@ -85,7 +86,7 @@ const (
 // tones of the codes; others are neutral.
 var tones = map[Code]tone{
 	DiskOpen: good, DiskNoImages: warn, DiskNoIntake: bad, DiskNoWriting: bad,
-	StateListening: neutral, StateConnected: good, StateDialling: warn, StateAbsent: bad,
+	StateListening: neutral, StateConnected: good, StateDialling: warn, StateWarned: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
 	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad, StatePaused: warn,
 	OutcomeDelivered: good, OutcomePublished: good, OutcomeHeld: bad, OutcomeHeldFor: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,

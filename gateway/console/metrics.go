@@ -46,6 +46,7 @@ var (
 	descOldest     = desc("queue_oldest_seconds", "Age of the oldest item.", "destination")
 	descConnection = desc("connection_state", "1 for the state that the connection is in.", "name", "kind", "state")
 	descReceived   = desc("connection_messages_total", "Messages of the connection.", "name", "kind")
+	descCharset    = desc("connection_charset_warnings_total", "Messages whose bytes disagree with the character set that they declare.", "name", "kind")
 	descDrift      = desc("connection_drift_seconds", "How far the device's clock is ahead of ours.", "name", "kind")
 	descFree       = desc("disk_free_bytes", "Free on the file system of the data.")
 	descTotal      = desc("disk_total_bytes", "Size of the file system of the data.")
@@ -88,6 +89,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, n := range v.Connections {
 		gauge(descConnection, 1, n.Name, n.Kind, n.State)
 		count(descReceived, float64(n.Messages), n.Name, n.Kind)
+		if n.Charset > 0 {
+			count(descCharset, float64(n.Charset), n.Name, n.Kind)
+		}
 		if n.Drift != nil {
 			gauge(descDrift, *n.Drift, n.Name, n.Kind)
 		}

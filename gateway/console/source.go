@@ -72,6 +72,7 @@ type Connection struct {
 	Profile  string
 	OnTrial  bool
 	Messages int64 // since start, or as the store has it
+	Charset  int64 // messages since the start whose bytes disagreed with the character set that they declare
 	// Drift is how far the device's clock is ahead of ours; nil: it told no time.
 	Drift *time.Duration
 }

@@ -22,6 +22,7 @@ type text [2]string
 var codeTexts = map[Code]text{
 	StateListening: {"waiting for it to connect to {0}", "đang chờ thiết bị kết nối tới {0}"},
 	StateConnected: {"connected with {0}", "đang kết nối với {0}"},
+	StateWarned:    {"messages come from {0}, but {1}", "nhận được bản tin từ {0}, nhưng {1}"},
 	StateDialling:  {"connecting to {0}; it is tried again by itself", "đang kết nối tới {0}; sẽ tự thử lại"},
 	StateAbsent:    {"{0} is not there: is the adapter plugged in?", "không thấy {0}: đã cắm bộ chuyển đổi chưa?"},
 	StateRefused:   {"refused: {0}", "bị từ chối: {0}"},

@@ -75,6 +75,7 @@ type connectionView struct {
 	Profile  string     `json:"profile,omitempty"`
 	OnTrial  bool       `json:"on_trial"`
 	Messages int64      `json:"messages"`
+	Charset  int64      `json:"charset_warnings,omitempty"`
 	Drift    *float64   `json:"drift_seconds"` // the device's clock ahead of ours; null: it told no time
 
 	DriftWords string `json:"-"` // where it is worth a look
@@ -297,7 +298,7 @@ func (v viewer) connection(c Connection) connectionView {
 	}
 	x := connectionView{
 		Name: c.Name, Kind: c.Kind, State: string(c.State.Code), Words: c.State.in(v.lang),
-		Since: v.at(c.Since), Last: v.at(c.Last), Profile: c.Profile, OnTrial: c.OnTrial, Messages: c.Messages,
+		Since: v.at(c.Since), Last: v.at(c.Last), Profile: c.Profile, OnTrial: c.OnTrial, Messages: c.Messages, Charset: c.Charset,
 		KindWords: kind[v.lang], Tone: c.State.tone(),
 	}
 	if c.Drift != nil {

@@ -74,10 +74,14 @@ func (r *reader) imaging(connection string, gets func(route.Destination) bool) (
 }
 
 // Queue adds to a batch what was made for a destination: its journal entry, the key
-// under which it is found by its mark, and its item in the queue. It counts nothing.
+// under which it is found by its mark, and its item in the queue. It counts nothing. of is what it was made of; zero: nothing
+// that came.
 func Queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, group string, t delivery.Ticket, of storage.Ref, body []byte, now time.Time) error {
 	s := intake.Entry{Kind: kind, Fate: intake.Sent, Connection: destination, At: now.UTC(), Body: body,
-		Attrs: map[string]string{"id": t.ID, "of": of.String()}}
+		Attrs: map[string]string{"id": t.ID}}
+	if of != (storage.Ref{}) {
+		s.Attrs["of"] = of.String()
+	}
 	s.Seal()
 	if len(body) > maxInline {
 		l, err := in.Large(body)

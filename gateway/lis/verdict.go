@@ -2,9 +2,9 @@ package lis
 
 import (
 	"slices"
-	"time"
 
 	"nhip/hl7"
+	"nhip/hl7/ack"
 )
 
 // events are the message types that are taken (table 0076) with their trigger
@@ -35,36 +35,36 @@ func span(letter string, from, to int) []string {
 	return s
 }
 
-// A Verdict is what we think of a message before it is stored.
-type Verdict struct {
-	Code   hl7.AckCode // AA: store and accept; AE: store, hold and say why; AR: refuse
-	Errors []hl7.Error
-}
-
 // Judge looks at the header of a message from a device or from a system. A
 // device may leave MSH-10 empty, because old ones do and cannot be taught;
-// a system may not, because its retries could not be told from new messages.
-func Judge(m *hl7.Message, device bool) Verdict {
+// a system may not, because its retries could not be told from new messages. taken
+// says that a part of the gateway takes messages of this type, whatever the table says.
+//
+// AA: to be stored and accepted. AE: to be stored and held, with the reason. AR: refused.
+func Judge(m *hl7.Message, device, taken bool) ack.Verdict {
 	code, event, _ := m.Type()
 	known, ok := events[code]
 	switch {
+	case taken:
 	case !ok || code == "":
 		return reject("MSH-9.1", hl7.ErrorType, "message type "+quote(code)+" is not supported")
 	case len(known) > 0 && !slices.Contains(known, event):
 		return reject("MSH-9.2", hl7.ErrorEvent, "event "+quote(event)+" of message type "+code+" is not supported")
+	}
+	switch {
 	case !hl7.KnownVersion(m.Version()):
 		if !device || m.Version() != "" {
 			return reject("MSH-12", hl7.ErrorVersion, "version "+quote(m.Version())+" is not supported")
 		}
 	}
 	if !device && m.ControlID() == "" {
-		return Verdict{Code: hl7.ApplicationError, Errors: []hl7.Error{{Location: "MSH-10", Code: hl7.ErrorRequiredField, Severity: hl7.SeverityError, Text: "the message control ID (MSH-10) is empty: the message is held"}}}
+		return ack.Verdict{Code: hl7.ApplicationError, Errors: []hl7.Error{{Location: "MSH-10", Code: hl7.ErrorRequiredField, Severity: hl7.SeverityError, Text: "the message control ID (MSH-10) is empty: the message is held"}}}
 	}
-	return Verdict{Code: hl7.ApplicationAccept}
+	return ack.Verdict{Code: hl7.ApplicationAccept}
 }
 
-func reject(location, code, text string) Verdict {
-	return Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Location: location, Code: code, Severity: hl7.SeverityError, Text: text}}}
+func reject(location, code, text string) ack.Verdict {
+	return ack.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Location: location, Code: code, Severity: hl7.SeverityError, Text: text}}}
 }
 
 // quote shows a value of the peer's, cut short.
@@ -76,25 +76,4 @@ func short(s string, n int) string {
 		return string(r[:n]) + "…"
 	}
 	return s
-}
-
-// Answers are the frames that a message gets, by its MSH-15 and MSH-16 (HL7
-// v2.5.1 section 2.9.2): none, an accept acknowledgement, an application
-// acknowledgement, or both in that order. An acknowledgement is not answered.
-func Answers(m *hl7.Message, v Verdict, id func() string, now time.Time) [][]byte {
-	accept, application := hl7.AckMode(m)
-	good := v.Code == hl7.ApplicationAccept
-	var frames [][]byte
-	if accept.Wants(good) {
-		code := map[hl7.AckCode]hl7.AckCode{
-			hl7.ApplicationAccept: hl7.CommitAccept,
-			hl7.ApplicationError:  hl7.CommitError,
-			hl7.ApplicationReject: hl7.CommitReject,
-		}[v.Code]
-		frames = append(frames, hl7.Ack(m, code, hl7.AckOptions{ControlID: id(), Now: now, Errors: v.Errors, Application: "NHIP"}))
-	}
-	if application.Wants(good) {
-		frames = append(frames, hl7.Ack(m, v.Code, hl7.AckOptions{ControlID: id(), Now: now, Errors: v.Errors, Application: "NHIP"}))
-	}
-	return frames
 }

@@ -1,9 +1,7 @@
 package lis
 
 import (
-	"strings"
 	"testing"
-	"time"
 
 	"nhip/hl7"
 )
@@ -35,7 +33,7 @@ func TestTypeEventAndVersionAreJudgedAsTheContractSays(t *testing.T) {
 	} {
 		m := parse(t, c.msh)
 		for device, want := range map[bool]string{false: c.fromSystem, true: c.fromDevice} {
-			v := Judge(m, device)
+			v := Judge(m, device, false)
 			got := string(v.Code)
 			if len(v.Errors) > 0 {
 				got += " " + v.Errors[0].Code
@@ -47,38 +45,14 @@ func TestTypeEventAndVersionAreJudgedAsTheContractSays(t *testing.T) {
 	}
 }
 
-func TestMSH15And16SayWhatIsAnswered(t *testing.T) {
-	for _, c := range []struct{ modes, good, bad string }{
-		{"|", "AA", "AR"},
-		{"NE|NE", "", ""},
-		{"AL|NE", "CA", "CR"},
-		{"NE|AL", "AA", "AR"},
-		{"AL|AL", "CA AA", "CR AR"},
-		{"ER|NE", "", "CR"},
-		{"SU|NE", "CA", ""},
-		{"ER|AL", "AA", "CR AR"},
-		{"NE|ER", "", "AR"},
+func TestWhatAPartOfTheGatewayTakesIsJudgedByItsVersionAndControlIDOnly(t *testing.T) {
+	for msh, want := range map[string]hl7.AckCode{
+		`MSH|^~\&|A||B||20260101||QBP^Q11^QBP_Q11|1|P|2.5.1`: hl7.ApplicationAccept,
+		`MSH|^~\&|A||B||20260101||QBP^Q11^QBP_Q11|1|P|9.9`:   hl7.ApplicationReject,
+		`MSH|^~\&|A||B||20260101||QBP^Q11^QBP_Q11||P|2.5.1`:  hl7.ApplicationError,
 	} {
-		m := parse(t, `MSH|^~\&|A||B||20260101||ORU^R01|1|P|2.5.1|||`+c.modes)
-		for want, v := range map[string]Verdict{
-			"good": {Code: hl7.ApplicationAccept},
-			"bad":  reject("MSH-9", hl7.ErrorType, "x"),
-		} {
-			expected := c.good
-			if want == "bad" {
-				expected = c.bad
-			}
-			var got []string
-			for _, b := range Answers(m, v, func() string { return "X" }, time.Now()) {
-				a, err := hl7.ParseAck(b)
-				if err != nil || a.MessageControlID != "1" {
-					t.Fatal(err, a)
-				}
-				got = append(got, string(a.Code))
-			}
-			if g := strings.Join(got, " "); g != expected {
-				t.Errorf("%s %s: %q, want %q", c.modes, want, g, expected)
-			}
+		if v := Judge(parse(t, msh), false, true); v.Code != want {
+			t.Errorf("%s: %+v", msh, v)
 		}
 	}
 }

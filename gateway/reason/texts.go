@@ -55,6 +55,25 @@ const (
 	Released        Code = "released"         //
 )
 
+// How the bytes of messages disagree with the character set that they declare.
+const (
+	CharsetUnknown    Code = "charset.unknown"    // {0} MSH-18
+	CharsetUndeclared Code = "charset.undeclared" // {0} the place
+	CharsetInvalid    Code = "charset.invalid"    // {0} the place, {1} the set
+	CharsetOther      Code = "charset.other"      // {0} the place, {1} the set, {2} the set that it looks like
+	CharsetControls   Code = "charset.controls"   // {0} the place, {1} the set
+	CharsetTwice      Code = "charset.twice"      // {0} the place
+	CharsetLost       Code = "charset.lost"       // {0} the place
+)
+
+// Why an acknowledged message is not delivered.
+const (
+	Unprocessed  Code = "unprocessed"   // {0} how long
+	Frozen       Code = "frozen"        // {0} the sequence number that the destination expects
+	NotEncodable Code = "not-encodable" // {0} the character set, {1} the place
+	BlockRefused Code = "block-refused" // of release 2 of MLLP
+)
+
 // Why there is no connection to a peer.
 const (
 	NothingListens Code = "nothing-listens"
@@ -116,6 +135,19 @@ var texts = map[Code][2]string{
 	MapTooMuch:    {"the map {0}, rule {1}: it would change more than {2} places", "bảng ánh xạ {0}, quy tắc {1}: phải sửa hơn {2} chỗ"},
 	MapUnreadable: {"the map {0} cannot be applied: {1}", "không áp dụng được bảng ánh xạ {0}: {1}"},
 	MapUnusable:   {"the map of {0} cannot be used: {1}", "không dùng được bảng ánh xạ của {0}: {1}"},
+
+	CharsetUnknown:    {"the character set {0} (MSH-18) is not known: texts are read as UTF-8", "không biết bảng mã {0} (MSH-18): văn bản được đọc theo UTF-8"},
+	CharsetUndeclared: {"no character set is declared (MSH-18), and {0} has characters that are not ASCII", "không khai báo bảng mã (MSH-18), mà {0} có ký tự ngoài ASCII"},
+	CharsetInvalid:    {"{0} has bytes that are no characters of {1}", "{0} có byte không phải là ký tự của {1}"},
+	CharsetOther:      {"{0} is declared as {1} and reads as {2}", "{0} được khai báo là {1} nhưng đọc được theo {2}"},
+	CharsetControls:   {"{0} has control characters of {1}, which are letters in a Windows set", "{0} có ký tự điều khiển của {1}, là chữ trong bảng mã Windows"},
+	CharsetTwice:      {"{0} was encoded as UTF-8 twice", "{0} bị mã hóa UTF-8 hai lần"},
+	CharsetLost:       {"{0} has replacement characters: the sender has lost letters", "{0} có ký tự thay thế: bên gửi đã làm mất chữ"},
+
+	Unprocessed:  {"the destination has it (CA), and said for {0} not what became of it; released, it is sent again", "nơi nhận đã giữ bản tin (CA) nhưng sau {0} vẫn chưa báo kết quả xử lý; cho qua thì gửi lại"},
+	Frozen:       {"the destination expects the sequence number {0}, which is not to be had any more; released, the numbers begin anew", "nơi nhận chờ số thứ tự {0}, nay không còn; cho qua thì đánh số lại"},
+	NotEncodable: {"{1} has a character that {0} does not have", "{1} có ký tự mà {0} không có"},
+	BlockRefused: {"the destination did not commit the block (NAK)", "nơi nhận không ghi nhận khối dữ liệu (NAK)"},
 
 	Answered:        {"the destination answered {0}", "nơi nhận trả lời {0}"},
 	NoAnswer:        {"no answer in time", "quá thời gian chờ mà không có trả lời"},

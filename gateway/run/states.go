@@ -21,7 +21,14 @@ type state struct {
 	Before     string    // who brought something before this start
 	Messages   int64
 	Drift      *time.Duration // of its clock; nil: it told no time
+
+	Note    reason.Reason // what is wrong with its messages, which are taken all the same
+	Noted   time.Time     // when it was so last
+	Charset int64         // messages whose bytes disagreed with their declaration
 }
+
+// noteFor is how long what is wrong with messages is shown after it came last.
+const noteFor = 24 * time.Hour
 
 // states are the states of all connections and listeners.
 type states struct {
@@ -72,6 +79,18 @@ func (s *states) seen(name, kind string) {
 	st := s.get(name, kind)
 	st.Last = time.Now()
 	st.Messages++
+}
+
+// disagreed notes that the bytes of a message and its character set disagree, and
+// says whether that is news.
+func (s *states) disagreed(name, kind string, why reason.Reason) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.get(name, kind)
+	news = st.Note.String() != why.String() || time.Since(st.Noted) > noteFor
+	st.Note, st.Noted = why, time.Now()
+	st.Charset++
+	return news
 }
 
 // told notes the time that a message has by its device's clock, and by ours.

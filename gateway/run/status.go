@@ -66,7 +66,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 	for _, c := range g.states.list() {
 		st.Connections = append(st.Connections, console.Connection{
 			Name: c.Name, Kind: c.Kind, State: connectionWords(c), Since: c.Since, Last: c.Last,
-			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages, Drift: c.Drift,
+			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages, Charset: c.Charset, Drift: c.Drift,
 		})
 	}
 	if err := s.destinations(&st, snap); err != nil {
@@ -147,6 +147,8 @@ func linkWords(l delivery.Link, held, depth int) console.Words {
 // connectionWords are the state of a connection with its particulars or reason.
 func connectionWords(c state) console.Words {
 	switch {
+	case !c.Note.IsZero() && c.Words != "" && c.Why.IsZero() && time.Since(c.Noted) < noteFor:
+		return console.SayWhy(console.StateWarned, c.Note, c.Words)
 	case !c.Why.IsZero():
 		return console.SayWhy(stateCode(c.State), c.Why)
 	case c.State == "waiting" && c.Before != "":

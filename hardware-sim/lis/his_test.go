@@ -49,7 +49,7 @@ func startGatewayOf(t *testing.T, release int, o ack.Options, change func([]byte
 			v = ack.Verdict{Code: hl7.ApplicationError, Errors: []hl7.Error{{Location: "PID-3", Code: hl7.ErrorUnknownKey, Text: "nobody | known"}}}
 		}
 		var answers [][]byte
-		for _, a := range o.Answers(m, true, v, func() string { return "N2" }, time.Now()) {
+		for _, a := range o.Answers(m, true, v, func() string { return "N2" }, time.Now(), nil) {
 			answers = append(answers, change(a.Message))
 		}
 		return mllp.Join(answers), nil

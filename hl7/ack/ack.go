@@ -96,6 +96,9 @@ type Options struct {
 	Confirm hl7.Condition
 	// Application and Facility are ours, where a message names no receiver.
 	Application, Facility string
+	// Expected is MSA-4 of every acknowledgement: the sequence number that is expected,
+	// see Sequence.
+	Expected string
 }
 
 // An Answer is an acknowledgement to be sent.
@@ -116,6 +119,10 @@ func (o Options) Accept(m *hl7.Message, stored bool, v Verdict, id string, now t
 	if !PlanFor(m, o.Mode).Accept.Wants(stored) {
 		return Answer{}, false
 	}
+	return o.accept(m, stored, v, id, now), true
+}
+
+func (o Options) accept(m *hl7.Message, stored bool, v Verdict, id string, now time.Time) Answer {
 	code := hl7.CommitAccept
 	if stored {
 		v = Verdict{}
@@ -123,8 +130,8 @@ func (o Options) Accept(m *hl7.Message, stored bool, v Verdict, id string, now t
 		code = hl7.CommitReject
 	}
 	return Answer{ControlID: id, Confirm: hl7.Never, Message: hl7.Ack(m, code, hl7.AckOptions{
-		ControlID: id, Now: now, Text: v.Text, Errors: v.Errors, Application: o.Application, Facility: o.Facility,
-	})}, true
+		ControlID: id, Now: now, Text: v.Text, Expected: o.Expected, Errors: v.Errors, Application: o.Application, Facility: o.Facility,
+	})}
 }
 
 // unsupported says whether an error is one of type, event, processing ID or version.
@@ -150,9 +157,13 @@ func (o Options) Answer(m *hl7.Message, v Verdict, id string, now time.Time, seg
 	if !plan.Application.Wants(v.Good()) {
 		return Answer{}, false
 	}
+	return o.answer(m, plan, v, id, now, segments), true
+}
+
+func (o Options) answer(m *hl7.Message, plan Plan, v Verdict, id string, now time.Time, segments []byte) Answer {
 	a := Answer{ControlID: id, Confirm: hl7.Never}
 	options := hl7.AckOptions{
-		ControlID: id, Now: now, Text: v.Text, Errors: v.Errors, Application: o.Application, Facility: o.Facility,
+		ControlID: id, Now: now, Text: v.Text, Expected: o.Expected, Errors: v.Errors, Application: o.Application, Facility: o.Facility,
 		Segments: segments,
 	}
 	if !o.General {
@@ -168,24 +179,23 @@ func (o Options) Answer(m *hl7.Message, v Verdict, id string, now time.Time, seg
 		}
 	}
 	a.Message = hl7.Ack(m, v.Code, options)
-	return a, true
+	return a
 }
 
 // Answers are the acknowledgements that are due, in their order, for a receiver that
 // stores and processes a message at once: the accept acknowledgement, and unless it
-// was negative, the application acknowledgement without further segments. id gives the
+// was negative, the application acknowledgement with the segments given. id gives the
 // control ID of each.
-func (o Options) Answers(m *hl7.Message, stored bool, v Verdict, id func() string, now time.Time) []Answer {
+func (o Options) Answers(m *hl7.Message, stored bool, v Verdict, id func() string, now time.Time, segments []byte) []Answer {
 	var all []Answer
-	if PlanFor(m, o.Mode).Accept.Wants(stored) {
-		a, _ := o.Accept(m, stored, v, id(), now)
-		if all = append(all, a); !stored {
+	plan := PlanFor(m, o.Mode)
+	if plan.Accept.Wants(stored) {
+		if all = append(all, o.accept(m, stored, v, id(), now)); !stored {
 			return all
 		}
 	}
-	if PlanFor(m, o.Mode).Application.Wants(v.Good()) {
-		a, _ := o.Answer(m, v, id(), now, nil)
-		all = append(all, a)
+	if plan.Application.Wants(v.Good()) {
+		all = append(all, o.answer(m, plan, v, id(), now, segments))
 	}
 	return all
 }

@@ -100,7 +100,7 @@ func TestAnswersInTheirOrder(t *testing.T) {
 		}{{true, good, strings.Fields(c.good)}, {false, refused, want}} {
 			n = 0
 			var got []string
-			for i, a := range (ack.Options{}).Answers(m, run.stored, run.v, id, now) {
+			for i, a := range (ack.Options{}).Answers(m, run.stored, run.v, id, now, nil) {
 				if a.ControlID != fmt.Sprint("N", i+1) {
 					t.Errorf("control ID %s", a.ControlID)
 				}

@@ -106,7 +106,7 @@ func (r *receiver) handle(_ context.Context, frame []byte) ([]byte, error) {
 		r.stored <- m.ControlID()
 	}
 	var answers [][]byte
-	for _, a := range (ack.Options{Mode: r.mode, Confirm: hl7.Always}).Answers(m, stored, v, func() string { return "N" }, time.Now()) {
+	for _, a := range (ack.Options{Mode: r.mode, Confirm: hl7.Always}).Answers(m, stored, v, func() string { return "N" }, time.Now(), nil) {
 		answers = append(answers, a.Message)
 	}
 	return Join(answers), nil
