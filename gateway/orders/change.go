@@ -41,6 +41,10 @@ type Outcome struct {
 
 // Apply decides on a request. The error is about the store.
 func (c *Change) Apply(r Request) (Outcome, error) {
+	r.Order.Patient = r.Order.Ordered
+	if c.s.o.Current != nil {
+		r.Order.Patient = c.s.o.Current(r.Order.Ordered)
+	}
 	have, err := c.find(r)
 	if err != nil {
 		return Outcome{}, err
@@ -191,38 +195,31 @@ func (c *Change) candidates(kind, value string) ([]uint64, error) {
 	return ids, nil
 }
 
-// OfPatient are the open orders of who has one of the identifiers, as this change
-// has them.
-func (c *Change) OfPatient(ids ...record.Identifier) ([]Entry, error) {
-	var all []Entry
-	for _, id := range c.s.marked(byPatient, values(ids)...) {
-		e, err := c.load(id)
+// Repatient gives open orders another patient: edit is called for each that is of
+// somebody with one of the identifiers, now or when it was ordered, or for all where
+// none are given, and says the patient and whether that is to be written. The lock of
+// the change is held until end is called with what the commit of b said.
+func (s *Store) Repatient(b *storage.Batch, t Turn, edit func(record.Order) (record.Person, bool), ids ...record.Identifier) (n int, end func(error), err error) {
+	c := s.Begin(s.o.Now().UTC())
+	for _, id := range s.open(ids) {
+		err := c.edit(id, t, func(e *Entry) bool {
+			p, change := edit(e.Order)
+			if change {
+				p.Identifiers = slices.Clone(p.Identifiers)
+				e.Order.Patient = p
+			}
+			return change
+		})
 		if err != nil {
-			return nil, err
-		}
-		if e != nil && e.Order.Open() && hasAny(e.Order.Patient, ids) {
-			all = append(all, *e)
+			c.End(err)
+			return 0, nil, err
 		}
 	}
-	return all, nil
-}
-
-// SetPatient gives an open order another patient: after a merge, an unmerge or an
-// update. What is said of it in the history is control, a word such as "A40".
-func (c *Change) SetPatient(id uint64, p record.Person, link, control, messageID string) error {
-	e, err := c.load(id)
-	if err != nil {
-		return err
+	if err := c.Write(b); err != nil {
+		c.End(err)
+		return 0, nil, err
 	}
-	if e == nil {
-		return storage.ErrNotFound
-	}
-	changed := e.clone()
-	p.Identifiers = slices.Clone(p.Identifiers)
-	changed.Order.Patient = p
-	changed.turn(Turn{At: c.at, Link: link, Control: control, MessageID: messageID})
-	c.put(&changed)
-	return nil
+	return c.Changed(), c.End, nil
 }
 
 // edit changes an order by a function that reports whether it did.
@@ -291,6 +288,13 @@ func (c *Change) write(b *storage.Batch, before, e *Entry) error {
 		}
 	}
 	c.keys(b, before, e)
+	if c.s.o.Changed != nil {
+		var old Entry
+		if before != nil {
+			old = *before
+		}
+		c.s.o.Changed(b, old, *e)
+	}
 	return nil
 }
 
@@ -333,14 +337,6 @@ func (c *Change) End(err error) {
 		}
 		c.s.index.put(id, markOf(*e, c.s.o.Zone))
 	}
-}
-
-func values(ids []record.Identifier) []string {
-	var all []string
-	for _, i := range ids {
-		all = append(all, i.Value)
-	}
-	return all
 }
 
 func hasAny(p record.Person, ids []record.Identifier) bool {

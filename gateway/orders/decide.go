@@ -509,8 +509,8 @@ func (e *Entry) describe(o record.Order) bool {
 	if o.Orderer != (record.Name{}) {
 		e.Order.Orderer = o.Orderer
 	}
-	if len(o.Patient.Identifiers) > 0 || !o.Patient.Name.Empty() {
-		e.Order.Patient = o.Clone().Patient
+	if len(o.Ordered.Identifiers) > 0 || !o.Ordered.Name.Empty() {
+		e.Order.Ordered, e.Order.Patient = o.Clone().Ordered, o.Clone().Patient
 	}
 	if !reflect.DeepEqual(o.Stay, record.Stay{}) {
 		e.Order.Stay = o.Clone().Stay

@@ -118,7 +118,7 @@ func hashes(o record.Order) []uint64 {
 			}
 		}
 	}
-	for _, i := range o.Patient.Identifiers {
+	for _, i := range slices.Concat(o.Patient.Identifiers, o.Ordered.Identifiers) {
 		add(byPatient, i.Value)
 	}
 	return all

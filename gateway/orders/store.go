@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,15 @@ type Options struct {
 	Now    func() time.Time // nil: time.Now
 	Zone   *time.Location   // of the days of a worklist; nil: UTC
 	Policy Policy
+
+	// Current gives the patient as known now, for whom an order's message names; nil:
+	// the same. It is called with the lock of a change and may take none that is held
+	// while one begins.
+	Current func(record.Person) record.Person
+	// Changed is called for each order that a change writes, and may add to its batch.
+	// before has Version 0 for a new order; the two may have the same Version, where
+	// only the progress of a service changed. It may be nil.
+	Changed func(b *storage.Batch, before, after Entry)
 }
 
 // A Store is the orders of a gateway. Its methods may be called by many goroutines.
@@ -147,6 +157,21 @@ func (s *Store) marked(kind string, values ...string) []uint64 {
 	slices.Sort(ids)
 	slices.Reverse(ids)
 	return ids
+}
+
+// open are the IDs of the open orders of who has one of the identifiers; all, where
+// none are given.
+func (s *Store) open(ids []record.Identifier) (all []uint64) {
+	if len(ids) > 0 {
+		var values []string
+		for _, i := range ids {
+			values = append(values, i.Value)
+		}
+		return s.marked(byPatient, values...)
+	}
+	s.looking.RLock()
+	defer s.looking.RUnlock()
+	return slices.Sorted(maps.Keys(s.index.marks))
 }
 
 // full reports whether no more orders of a kind are taken.

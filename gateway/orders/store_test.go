@@ -56,7 +56,7 @@ func apply(t testing.TB, s *storage.Store, o *Store, r Request) Outcome {
 func ordered(a Action, placer, specimen string, said time.Time, codes ...string) Request {
 	r := Request{Action: a, Control: "NW", Link: "his", Said: Said{Order: said}, Order: record.Order{
 		Kind: record.LaboratoryOrder, Placer: record.OrderNumber{ID: placer},
-		Patient: record.Person{Identifiers: []record.Identifier{{Value: "P1", Authority: "HIS"}}},
+		Ordered: record.Person{Identifiers: []record.Identifier{{Value: "P1", Authority: "HIS"}}},
 	}}
 	for _, code := range codes {
 		r.Order.Services = append(r.Order.Services, record.Service{Code: record.Coded{Code: code}, Specimens: []record.OrderSpecimen{{IDs: []string{specimen}}}})

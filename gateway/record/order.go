@@ -85,7 +85,8 @@ type Order struct {
 	Filler   OrderNumber `json:"filler,omitzero"` // ORC-3, else OBR-3
 	Group    OrderNumber `json:"group,omitzero"`  // ORC-4
 	Parent   OrderNumber `json:"parent,omitzero"` // ORC-8.1: what it replaces or is a part of
-	Patient  Person      `json:"patient,omitzero"`
+	Patient  Person      `json:"patient,omitzero"` // as known now: after merges and updates
+	Ordered  Person      `json:"ordered,omitzero"` // as the order's PID said
 	Stay     Stay        `json:"stay,omitzero"`
 	Orderer  Name        `json:"orderer,omitzero"` // ORC-12, else OBR-16
 	Services []Service   `json:"services,omitempty"`
@@ -183,6 +184,7 @@ func (s OrderSpecimen) Has(id string) bool {
 // Clone is the order in memory of its own.
 func (o Order) Clone() Order {
 	o.Patient.Identifiers = append([]Identifier(nil), o.Patient.Identifiers...)
+	o.Ordered.Identifiers = append([]Identifier(nil), o.Ordered.Identifiers...)
 	o.Stay.Allergies = append([]string(nil), o.Stay.Allergies...)
 	services := o.Services
 	o.Services = nil
