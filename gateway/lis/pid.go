@@ -99,6 +99,13 @@ func ReadPerson(m *hl7.Message, pid hl7.Segment, r AuthorityRules) record.Person
 	return p
 }
 
+// ReadName reads data type XPN (HL7 v2.5.1 section 2.A.89) of a field, its first
+// repetition.
+func ReadName(s hl7.Segment, field int) record.Name {
+	f := strconv.Itoa(field)
+	return record.Name{Family: said(s, f+".1.1"), Given: said(s, f+".2"), Middle: said(s, f+".3")}
+}
+
 // VisitOf is the PV1 segment that belongs to a PID segment: the first behind it and
 // before the next PID.
 func VisitOf(m *hl7.Message, pid hl7.Segment) (hl7.Segment, bool) {

@@ -34,6 +34,24 @@ const (
 	MapUnusable   Code = "map.unusable"    // {0} the link, {1} what is wrong with the map
 )
 
+// Why a message about a patient is not taken. {0} is a place, "MRG-1".
+const (
+	PatientNone      Code = "patient.none"       //
+	PatientNoNumber  Code = "patient.no-number"  //
+	PatientTwo       Code = "patient.two"        // {0}
+	PatientAmbiguous Code = "patient.ambiguous"  //
+	PatientNoPrior   Code = "patient.no-prior"   // {0}
+	PatientItself    Code = "patient.itself"     // {0}
+	PatientAuthority Code = "patient.authority"  // {0}
+	PatientCircle    Code = "patient.circle"     // {0}
+	PatientMerged    Code = "patient.merged"     // {0}
+	PatientTaken     Code = "patient.taken"      //
+	PatientUnknown   Code = "patient.unknown"    //
+	PatientNoPair    Code = "patient.no-pair"    //
+	PatientNotLinked Code = "patient.not-linked" //
+	PatientTooMany   Code = "patient.too-many"   // {0} how many, {1} how many at most
+)
+
 // What came of sending something.
 const (
 	Answered        Code = "answered"         // {0} MSA-1 and, where said, ERR-3 and ERR-2
@@ -184,4 +202,19 @@ var texts = map[Code][2]string{
 	SendHL7:         {"send HL7", "gửi HL7"},
 	UsePort:         {"connect to the port of {0}", "kết nối tới cổng của {0}"},
 	TooManyFromHere: {"more connections than are allowed", "mở nhiều kết nối hơn mức cho phép"},
+
+	PatientNone:      {"the message has no PID segment", "bản tin không có đoạn PID"},
+	PatientNoNumber:  {"PID-3 has no patient number", "PID-3 không có mã người bệnh"},
+	PatientTwo:       {"the numbers in {0} are those of two patients: a merge (A40) has to make them one first", "các mã trong {0} thuộc về hai người bệnh: cần gộp hồ sơ (A40) trước"},
+	PatientAmbiguous: {"the citizen or insurance numbers in PID-3 stand for several patients, and there is no patient number", "số định danh hoặc thẻ bảo hiểm trong PID-3 đang ghi cho nhiều người bệnh, và không có mã người bệnh"},
+	PatientNoPrior:   {"{0} is missing: it names what is merged, changed or moved", "thiếu {0}: đó là mã được gộp, đổi hoặc chuyển"},
+	PatientItself:    {"{0} and PID-3 name the same patient", "{0} và PID-3 là cùng một người bệnh"},
+	PatientAuthority: {"{0} and PID-3 have no numbers of the same authority and type: patients are merged within one authority", "{0} và PID-3 không có mã cùng nơi cấp và cùng loại: chỉ gộp hồ sơ trong cùng một nơi cấp"},
+	PatientCircle:    {"the patient of PID-3 was merged into the patient of {0} before: the merges would go in a circle; unmerge (A37) first", "người bệnh trong PID-3 đã được gộp vào người bệnh trong {0}: việc gộp sẽ thành vòng tròn; hãy tách (A37) trước"},
+	PatientMerged:    {"the patient of {0} was merged into somebody else before; unmerge (A37) first", "người bệnh trong {0} đã được gộp vào người khác; hãy tách (A37) trước"},
+	PatientTaken:     {"the new number in PID-3 is another patient's: only a merge (A40) makes two patients one", "mã mới trong PID-3 là của người bệnh khác: chỉ việc gộp (A40) mới nhập hai hồ sơ làm một"},
+	PatientUnknown:   {"the patient of PID-3 is not known", "không có người bệnh trong PID-3"},
+	PatientNoPair:    {"the message must have PID segments in pairs", "bản tin phải có các đoạn PID theo từng cặp"},
+	PatientNotLinked: {"the two patients are neither linked nor merged", "hai người bệnh không được liên kết và cũng không được gộp"},
+	PatientTooMany:   {"{0} at once, and {1} are the most", "có {0} cùng lúc, và nhiều nhất là {1}"},
 }
