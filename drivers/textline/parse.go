@@ -1,0 +1,223 @@
+package textline
+
+import (
+	"encoding/csv"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"nhip/drivers/item"
+)
+
+// Limits of a message. What is beyond is said to be.
+const (
+	maxLines  = 200_000
+	maxFields = 4096
+)
+
+// Records takes a message apart. The problems are in words, with the number of the
+// line and without what stands in it.
+func (f *Format) Records(message []byte) (records []item.Record, problems []string) {
+	p := &parser{f: f}
+	text := f.decode(message)
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+	for line := range strings.SplitSeq(text, "\n") {
+		p.number++
+		if p.number > maxLines {
+			p.problem("the message has more than %d lines; the rest is not read", maxLines)
+			break
+		}
+		if strings.TrimFunc(line, blank) == "" {
+			continue
+		}
+		p.line(line)
+	}
+	return p.records, p.problems
+}
+
+// blank: white space and what separates pages.
+func blank(r rune) bool { return unicode.IsSpace(r) || r < ' ' }
+
+func (f *Format) decode(message []byte) string {
+	set, declared := charsets[f.Charset]
+	if !declared {
+		if utf8.Valid(message) {
+			return string(message)
+		}
+		set = charsets["latin-1"]
+	}
+	text, err := set.NewDecoder().Bytes(message)
+	if err != nil { // a single-byte set has a character or U+FFFD for every byte
+		return strings.ToValidUTF8(string(message), "�")
+	}
+	return string(text)
+}
+
+type parser struct {
+	f        *Format
+	number   int
+	titles   map[string]int // of the fields, from 0
+	section  string
+	records  []item.Record
+	problems []string
+}
+
+func (p *parser) problem(format string, args ...any) {
+	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+}
+
+func (p *parser) line(text string) {
+	l := splitLine{text: []rune(text)}
+	if p.f.Separator != "" {
+		var err error
+		if l.fields, err = p.fields(text); err != nil {
+			p.problem("line %d cannot be split into fields", p.number)
+			return
+		}
+		if p.f.Titles && p.titles == nil {
+			p.takeTitles(l.fields)
+			return
+		}
+	}
+	for i := range p.f.Lines {
+		form := &p.f.Lines[i]
+		if form.In != "" && form.In != p.section {
+			continue
+		}
+		found := form.Matches.FindStringSubmatch(text)
+		if found == nil {
+			continue
+		}
+		if form.Section != "" {
+			p.section = form.Section
+		}
+		p.take(form, found, l)
+		return
+	}
+	p.problem("line %d is of no form that the profile declares", p.number)
+}
+
+func (p *parser) fields(text string) ([]string, error) {
+	if !p.f.Quotes {
+		fields := strings.SplitN(text, p.f.Separator, maxFields+1)
+		return fields[:min(len(fields), maxFields)], nil
+	}
+	r := csv.NewReader(strings.NewReader(text))
+	r.Comma, _ = utf8.DecodeRuneInString(p.f.Separator)
+	r.FieldsPerRecord, r.LazyQuotes = -1, true
+	return r.Read()
+}
+
+func (p *parser) takeTitles(fields []string) {
+	p.titles = make(map[string]int, len(fields))
+	for i, title := range fields {
+		title = strings.TrimSpace(strings.TrimPrefix(title, "\ufeff"))
+		if _, twice := p.titles[title]; !twice {
+			p.titles[title] = i
+		}
+	}
+}
+
+// take makes of a line what its form says.
+func (p *parser) take(form *Line, found []string, l splitLine) {
+	if form.Record != "" {
+		p.record(form, found, l)
+	}
+	for i := range form.Results {
+		p.result(&form.Results[i], l)
+	}
+}
+
+func (p *parser) record(form *Line, found []string, l splitLine) {
+	r := p.inForce(form)
+	for i, name := range form.Matches.SubexpNames() {
+		if name != "" && strings.TrimSpace(found[i]) != "" {
+			r.Fields[name] = found[i]
+		}
+	}
+	for _, c := range form.Columns {
+		text := c.Is
+		if text == "" {
+			text = p.text(c.Place, l, c.Name)
+		}
+		if strings.TrimSpace(text) != "" {
+			r.Fields[c.Name] = text
+		}
+	}
+}
+
+// inForce is the record that a line's fields belong to, a new one unless the form
+// says more of the last of its kind.
+func (p *parser) inForce(form *Line) item.Record {
+	if form.More {
+		for i := len(p.records) - 1; i >= 0; i-- {
+			if p.records[i].Kind == form.Record {
+				return p.records[i]
+			}
+		}
+	}
+	r := item.New(form.Record)
+	p.records = append(p.records, r)
+	return r
+}
+
+// result is a result in a fixed place; a blank one is none.
+func (p *parser) result(c *Cell, l splitLine) {
+	value := p.text(c.Place, l, c.Code)
+	flag, text := "", ""
+	if at := c.flag(); at != (Place{}) {
+		flag = p.text(at, l, c.Code)
+	}
+	if at := c.text(); at != (Place{}) {
+		text = p.text(at, l, c.Code)
+	}
+	if strings.TrimSpace(value) == "" && strings.TrimSpace(text) == "" {
+		return
+	}
+	value = strings.TrimSpace(point(value, c.Point))
+	p.records = append(p.records, item.New(item.Result,
+		"code", c.Code, "value", value, "flag", strings.TrimSpace(flag), "unit", c.Unit, "text", strings.TrimSpace(text)))
+}
+
+// A splitLine is a line and its fields.
+type splitLine struct {
+	text   []rune
+	fields []string
+}
+
+// text is what stands at a place; nothing, and a problem, where the line ends before
+// the place does: half a number is no number.
+func (p *parser) text(at Place, l splitLine, what string) string {
+	line := l.text
+	if at.Field > 0 || at.Title != "" {
+		i := at.Field - 1
+		if at.Title != "" {
+			known := false
+			if i, known = p.titles[at.Title]; !known {
+				p.problem("line %d: there is no column titled %q", p.number, at.Title)
+				return ""
+			}
+		}
+		if i >= len(l.fields) {
+			p.problem("line %d ends before %s", p.number, what)
+			return ""
+		}
+		line = []rune(l.fields[i])
+	}
+	if at.At == 0 {
+		return string(line)
+	}
+	from, to := at.At-1, at.At-1+at.Length
+	if to > len(line) {
+		if !p.f.Ragged {
+			p.problem("line %d ends before %s", p.number, what)
+			return ""
+		}
+		to = len(line)
+	}
+	if from >= to {
+		return ""
+	}
+	return string(line[from:to])
+}
