@@ -7,6 +7,7 @@ package capture
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ import (
 // An Output is what `nhip decode` prints.
 type Output struct {
 	Protocol string    `json:"protocol"`
+	Form     string    `json:"form,omitempty"` // of the recording, where it is not the bytes themselves
 	Profile  string    `json:"profile,omitempty"`
 	Messages []Message `json:"messages"`
 	Problems []Problem `json:"problems"`
@@ -29,10 +31,14 @@ type Output struct {
 
 // A Message is an ASTM message, H to L, or an HL7 message.
 type Message struct {
-	Offset  int      `json:"offset"` // of its first record in the recording
-	Frames  []Frame  `json:"frames"` // LIS01 frames that begin in the message; none for bare records and HL7
-	Records []Record `json:"records"`
-	Results []Result `json:"results"`
+	Offset int `json:"offset"` // of its first record in the recording
+	// Conversation names the two addresses, From says which end spoke: "device" or
+	// "host". Both are empty where the recording does not tell.
+	Conversation string   `json:"conversation,omitempty"`
+	From         string   `json:"from,omitempty"`
+	Frames       []Frame  `json:"frames"` // LIS01 frames that begin in the message; none for bare records and HL7
+	Records      []Record `json:"records"`
+	Results      []Result `json:"results"`
 	// Consumed counts what carries no result, by kind; Ignored the result records
 	// that the profile leaves out, by code.
 	Consumed map[string]int `json:"consumed,omitempty"`
@@ -79,17 +85,71 @@ type Result struct {
 
 // A Problem is something wrong in the recording.
 type Problem struct {
-	Offset int    `json:"offset"`
-	What   string `json:"what"`
+	Offset       int    `json:"offset"`
+	What         string `json:"what"`
+	Conversation string `json:"conversation,omitempty"` // as Message's
+	From         string `json:"from,omitempty"`
 }
 
 // ErrUnreadable: there is neither a record nor a message in the recording.
 var ErrUnreadable = errors.New("capture: neither ASTM records nor an HL7 message were found")
 
-// Decode reads a recording. protocol is "astm", "hl7" or "auto" (also ""); p may be
-// nil; zone is the zone of the device's clock, nil is UTC. The error is
-// ErrUnreadable, or says that the profile is of the other protocol.
+// Decode reads a recording of any form (see Open). protocol is "astm", "hl7" or
+// "auto" (also ""); p may be nil; zone is the zone of the device's clock, nil is UTC.
+// Where the recording tells the ends apart, the messages of each follow each other,
+// the device's first, and offsets count the bytes that this end said. The error is
+// ErrUnreadable, wraps ErrRecording, or says that the profile is of the other protocol.
 func Decode(recording []byte, protocol string, p *profile.Profile, zone *time.Location) (Output, error) {
+	form, all, problems, err := Open(recording)
+	if err != nil {
+		return Output{}, err
+	}
+	if form == FormRaw {
+		return decodeBytes(recording, protocol, p, zone)
+	}
+	out := Output{Form: form, Messages: []Message{}, Problems: []Problem{}}
+	out.Problems = append(out.Problems, problems...)
+	unreadable := ErrUnreadable
+	for _, c := range all {
+		for _, from := range []Side{Device, Host, Unknown} {
+			said := c.Said(from)
+			if len(said) == 0 {
+				continue
+			}
+			use := p
+			if from == Host {
+				use = nil // a profile reads what its device says
+			}
+			part, err := decodeBytes(said, protocol, use, zone)
+			if errors.Is(err, ErrUnreadable) {
+				continue // acknowledgements only
+			}
+			if err != nil {
+				return Output{}, err
+			}
+			unreadable = nil
+			out.add(part, c.Name, from)
+		}
+	}
+	return out, unreadable
+}
+
+// add takes in what one end of a conversation said.
+func (o *Output) add(part Output, conversation string, from Side) {
+	o.Protocol = cmp.Or(o.Protocol, part.Protocol)
+	o.Profile = cmp.Or(o.Profile, part.Profile)
+	for _, m := range part.Messages {
+		m.Conversation, m.From = conversation, from.String()
+		o.Messages = append(o.Messages, m)
+	}
+	for _, x := range part.Problems {
+		x.Conversation, x.From = conversation, from.String()
+		o.Problems = append(o.Problems, x)
+	}
+}
+
+// decodeBytes reads the bytes themselves.
+func decodeBytes(recording []byte, protocol string, p *profile.Profile, zone *time.Location) (Output, error) {
 	copied := uncaret(recording)
 	if copied != nil {
 		recording = copied.text
@@ -180,7 +240,7 @@ type decoder struct {
 }
 
 func (d *decoder) problem(offset int, what string) {
-	d.out.Problems = append(d.out.Problems, Problem{offset, what})
+	d.out.Problems = append(d.out.Problems, Problem{Offset: offset, What: what})
 }
 
 // text makes UTF-8 of bytes on the wire. ok is false where they were not.

@@ -63,5 +63,5 @@ func (d *decoder) relocate(j *joined) {
 			m.Frames[k].Offset = j.offset(m.Frames[k].Offset)
 		}
 	}
-	d.out.Problems = append([]Problem{{0, "control characters stand as ^B and the like: a copy from a screen, whose line ends may have been others"}}, d.out.Problems...)
+	d.out.Problems = append([]Problem{{What: "control characters stand as ^B and the like: a copy from a screen, whose line ends may have been others"}}, d.out.Problems...)
 }
