@@ -10,8 +10,12 @@ import (
 	"nhip/hl7"
 )
 
-// most is how many places all rules together may write in one message.
-const most = 20000
+// Limits of the work on one message: the places that all rules together write, and
+// the bytes of the segments that they look through.
+const (
+	most = 20000
+	far  = 256 << 20
+)
 
 // A Fired is one place that a rule has changed, or the end that it made.
 type Fired struct {
@@ -71,6 +75,10 @@ func (m *Map) apply(body []byte, charset hl7.CharsetRule, at time.Time, tell boo
 		if !d.rule(r) {
 			break
 		}
+		if d.looked > far {
+			d.tooMuch(r)
+			break
+		}
 	}
 	res := Result{Body: body, Dropped: d.dropped, Held: d.held, Fired: d.fired}
 	if b := msg.Bytes(); string(b) != string(body) {
@@ -90,6 +98,7 @@ type draft struct {
 	by       map[string][]int // positions by name
 	scope    scope
 	writes   int
+	looked   int  // bytes
 	removed  bool // the step took the repetition or segment of the scope away
 
 	fired         []Fired
@@ -107,6 +116,7 @@ type scope struct {
 // number finds the segments anew.
 func (d *draft) number() {
 	d.segments = d.m.Segments()
+	d.looked += 8 * len(d.segments)
 	d.by = make(map[string][]int, 16)
 	for i, s := range d.segments {
 		d.by[s.Name] = append(d.by[s.Name], i)
@@ -117,6 +127,17 @@ func (d *draft) number() {
 func (d *draft) stop(r *rule, why reason.Reason) bool {
 	d.held = &Stop{Rule: r.name, Why: why}
 	return false
+}
+
+// tooMuch ends the work on a message that asks for more than any needs.
+func (d *draft) tooMuch(r *rule) bool {
+	return d.stop(r, reason.New(reason.MapTooMuch, d.Name, r.name, strconv.Itoa(most)))
+}
+
+// segment is the segment of a spot; looking for a part of it costs its length.
+func (d *draft) segment(i int) hl7.Segment {
+	d.looked += len(d.segments[i].Bytes()) + 1
+	return d.segments[i]
 }
 
 // rule does one rule, and says whether the next is to be done.
@@ -134,7 +155,11 @@ func (d *draft) rule(r *rule) bool {
 // eachSegment does a rule once for each segment of a name with what belongs to it.
 func (d *draft) eachSegment(r *rule) bool {
 	name := r.each.segment
-	for n := 0; n < len(d.by[name]); {
+	n := 0
+	for range d.by[name] { // those that the rule adds are left out
+		if n >= len(d.by[name]) || d.looked > far {
+			break
+		}
 		from := d.by[name][n]
 		d.scope = scope{from: from, to: d.end(r, from), segment: name}
 		if !d.round(r) {
@@ -164,6 +189,7 @@ func (d *draft) end(r *rule, from int) int {
 	for i := from + 1; i < len(d.segments); i++ {
 		next := d.segments[i].Name
 		level, ok := levels[next]
+		d.looked++
 		switch {
 		case next == name, slices.Contains(r.until, next):
 			return i
@@ -178,9 +204,8 @@ func (d *draft) end(r *rule, from int) int {
 // the name.
 func (d *draft) eachRepetition(r *rule) bool {
 	name, field := r.each.segment, r.each.field
-	for n := 0; n < len(d.by[name]); n++ {
-		from := d.by[name][n]
-		for rep := 1; rep <= d.segments[from].Repetitions(field); {
+	for _, from := range d.by[name] {
+		for rep := 1; d.looked <= far && rep <= d.segment(from).Repetitions(field); {
 			d.scope = scope{from: from, to: from + 1, segment: name, field: field, repetition: rep}
 			if !d.round(r) {
 				return false
@@ -266,16 +291,28 @@ func (d *draft) spots(p place) []spot {
 			spots = append(spots, s)
 			continue
 		}
-		for rep := 1; rep <= d.segments[i].Repetitions(p.field); rep++ {
-			s.repetition = rep
+		for rep := range d.segment(i).Repetitions(p.field) {
+			s.repetition = rep + 1
 			spots = append(spots, s)
 		}
 	}
 	return spots
 }
 
-func (d *draft) get(s spot) string { return d.segments[s.segment].Get(s.path()) }
-func (d *draft) raw(s spot) []byte { return d.segments[s.segment].Raw(s.path()) }
+// get and raw are what a spot holds; nothing once the work is too much.
+func (d *draft) get(s spot) string {
+	if seg := d.segment(s.segment); d.looked <= far {
+		return seg.Get(s.path())
+	}
+	return ""
+}
+
+func (d *draft) raw(s spot) []byte {
+	if seg := d.segment(s.segment); d.looked <= far {
+		return seg.Raw(s.path())
+	}
+	return nil
+}
 
 // where names a spot for people, by the number of the segment among those of its name.
 func (d *draft) where(s spot) string {
@@ -299,10 +336,10 @@ func (d *draft) write(r *rule, s spot, value string) bool {
 
 // change changes a spot, and notes what was there before.
 func (d *draft) change(r *rule, s spot, set func(hl7.Segment) error) bool {
-	if d.writes++; d.writes > most {
-		return d.stop(r, reason.New(reason.MapTooMuch, d.Name, r.name, strconv.Itoa(most)))
+	seg := d.segment(s.segment)
+	if d.writes++; d.writes > most || d.looked > far {
+		return d.tooMuch(r)
 	}
-	seg := d.segments[s.segment]
 	before := ""
 	if d.tell {
 		before = seg.Get(s.path())

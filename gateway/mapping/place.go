@@ -28,7 +28,7 @@ func parsePlace(s string) (place, bool) {
 	if len(s) < 3 {
 		return p, false
 	}
-	if hl7.CheckPath(s[:3]+"-1") != nil {
+	if hl7.CheckPath(s[:3]+"-1") != nil || s[0] < 'A' {
 		return p, false
 	}
 	p.segment = s[:3]

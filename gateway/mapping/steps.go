@@ -3,7 +3,6 @@ package mapping
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -162,8 +161,8 @@ func (d *draft) delete(r *rule, s spot) bool {
 }
 
 func (d *draft) deleteSegment(r *rule, s spot) bool {
-	if d.writes++; d.writes > most {
-		return d.change(r, s, nil)
+	if d.writes++; d.writes > most || d.looked > far {
+		return d.tooMuch(r)
 	}
 	if d.tell {
 		d.fired = append(d.fired, Fired{Rule: r.name, Do: r.do, At: d.where(s), Before: d.segments[s.segment].Get("1")})
@@ -209,8 +208,8 @@ func (d *draft) deleteRepetition(r *rule, s spot) bool {
 
 // insert adds a segment behind the last of some in the scope, else at its end.
 func (d *draft) insert(r *rule, name string, after []string) bool {
-	if d.writes++; d.writes > most {
-		return d.stop(r, reason.New(reason.MapTooMuch, d.Name, r.name, strconv.Itoa(most)))
+	if d.writes++; d.writes > most || d.looked > far {
+		return d.tooMuch(r)
 	}
 	behind := -1
 	for _, a := range after {
@@ -408,8 +407,8 @@ func (d *draft) leaves(s spot) []spot {
 		first, last = 1, seg.Repetitions(s.field)
 	}
 	var spots []spot
-	for rep := first; rep <= last; rep++ {
-		n := seg.Components(s.field, rep)
+	for rep := first; rep <= last && d.looked <= far; rep++ {
+		n := d.segment(s.segment).Components(s.field, rep)
 		for c := 1; c <= n && len(spots) < most; c++ {
 			spots = append(spots, spot{segment: s.segment, field: s.field, repetition: rep, component: c})
 		}
