@@ -220,6 +220,14 @@ func environment() (config.Env, error) {
 	for id, p := range profiles {
 		env.Profiles[id] = p.Protocol()
 	}
+	env.SiteProfiles = func(folder string) (map[string]string, error) {
+		all, err := profile.Folder(folder)
+		protocols := map[string]string{}
+		for id, p := range all {
+			protocols[id] = p.Protocol()
+		}
+		return protocols, err
+	}
 	for _, p := range monitor.Profiles() {
 		env.MonitorProfiles[p.ID] = "hl7"
 		if p.Protocol == monitor.ProtocolLine {

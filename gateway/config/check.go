@@ -23,7 +23,10 @@ import (
 // Env is what the check has to know of the rest of the program. A nil field is
 // not checked against.
 type Env struct {
-	Profiles        map[string]string      // analyser profile ID -> protocol, "astm" or "hl7"
+	Profiles map[string]string // analyser profile ID -> protocol, "astm" or "hl7"
+	// SiteProfiles loads the profiles of [site] profiles, with those that are built in.
+	// Its error is about some of them; the others are there.
+	SiteProfiles    func(folder string) (map[string]string, error)
 	MonitorProfiles map[string]string      // monitor profile ID -> protocol, "hl7" or "serial"
 	ParsePort       func(url string) error // drivers/port
 	Queues          func() map[string]int  // destinations' queues of the store and what waits in them
@@ -110,6 +113,13 @@ func (k *checker) site() {
 	k.between("site.retention_disk", "[site]", "retention_disk", k.Site.RetentionDisk, 10, 100)
 	if inside(k.Site.Data, k.Site.Mirror) {
 		k.wrong("site.mirror", "[site]", "mirror lies in the data folder: choose another disk")
+	}
+	if k.Site.Profiles != "" && k.env.SiteProfiles != nil {
+		all, err := k.env.SiteProfiles(k.Site.Profiles)
+		if err != nil {
+			k.wrong("site.profiles", "[site]", "profiles: %v", err)
+		}
+		k.env.Profiles = all
 	}
 	k.backups()
 }

@@ -66,6 +66,7 @@ type Site struct {
 
 	Mirror     string        `toml:"mirror" default:""`                     // empty: none. After Load: relative to the working directory
 	ScrubEvery time.Duration `toml:"scrub_every" default:"24h" never:"yes"` // 0: only on demand
+	Profiles   string        `toml:"profiles" default:""`                   // a folder of analyser profiles; empty: those that are built in. After Load: relative to the working directory
 }
 
 // Backup is [backup]: backups on a schedule.
@@ -478,6 +479,7 @@ func (c *Config) complete(file string) {
 	c.File = file
 	c.Site.Data = under(dir, c.Site.Data)
 	c.Site.Mirror = under(dir, c.Site.Mirror)
+	c.Site.Profiles = under(dir, c.Site.Profiles)
 	c.Backup.To = under(dir, c.Backup.To)
 	c.Backup.PassphraseFile = under(dir, c.Backup.PassphraseFile)
 	for i := range c.Modalities {

@@ -83,7 +83,7 @@ type Gateway struct {
 // that cannot be opened takes nothing else down: it is tried again, and
 // /healthz says so. The error is about the store or the configuration.
 func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error) {
-	profiles, err := profile.Builtin()
+	profiles, err := profile.Folder(cfg.Site.Profiles)
 	if err != nil {
 		return nil, err
 	}
