@@ -69,8 +69,11 @@ func (p *Profile) extract(message []byte, zone *time.Location, shown *Coverage) 
 	x.out.Consumed = make(map[string]int)
 	x.out.Ignored = make(map[string]int)
 	x.out.Undeclared = make(map[string]int)
-	walk := x.lis02
-	if p.f.Protocol == "hl7" {
+	walk := x.items
+	switch families[p.f.Protocol] {
+	case lis02Family:
+		walk = x.lis02
+	case hl7Family:
 		walk = x.hl7
 	}
 	if err := walk(message); err != nil {
@@ -95,12 +98,23 @@ type scope map[string]element
 func (s scope) text(all paths) string {
 	for _, l := range all {
 		if e, ok := s[l.record]; ok {
-			if text := e.text(l); strings.TrimSpace(text) != "" {
+			if text := s.joined(e, l); strings.TrimSpace(text) != "" {
 				return text
 			}
 		}
 	}
 	return ""
+}
+
+// joined is the text at a place with what belongs behind it.
+func (s scope) joined(e element, l location) string {
+	text := e.text(l)
+	for _, m := range l.more {
+		if e, ok := s[m.record]; ok {
+			text = strings.TrimSpace(text) + " " + strings.TrimSpace(e.text(m))
+		}
+	}
+	return text
 }
 
 // trimmed is text without the blanks that pad the field.
@@ -243,9 +257,9 @@ func (x *extractor) header() {
 }
 
 // senderPlaces is where the protocols name the sender: LIS02 H.5, MSH-3.
-var senderPlaces = map[string]location{
-	"astm": {text: "H.5", record: "H", within: "5", field: 5},
-	"hl7":  {text: "MSH-3", record: "MSH", within: "3", field: 3},
+var senderPlaces = map[family]paths{
+	lis02Family: {{text: "H.5", record: "H", within: "5", field: 5}},
+	hl7Family:   {{text: "MSH-3", record: "MSH", within: "3", field: 3}},
 }
 
 func (x *extractor) sender() string { return x.in.text(x.p.senderPaths()) }
@@ -254,7 +268,7 @@ func (p *Profile) senderPaths() paths {
 	if len(p.f.Parts.Sender) > 0 {
 		return p.f.Parts.Sender
 	}
-	return paths{senderPlaces[p.f.Protocol]}
+	return senderPlaces[families[p.f.Protocol]]
 }
 
 // newPatient begins a P record or PID.
@@ -632,7 +646,7 @@ const hl7Status = "CDFINOPRSUWX"
 func (x *extractor) status(r *record.Result) {
 	sent := x.in.trimmed(x.p.f.Parts.Status)
 	same := plainStatus
-	if x.p.f.Protocol == "hl7" {
+	if families[x.p.f.Protocol] == hl7Family {
 		same = hl7Status
 	}
 	if m, known := x.find(x.p.f.Status, sent); known {
@@ -688,7 +702,13 @@ func (x *extractor) priority() string {
 
 func (x *extractor) time(all paths) record.Time {
 	text := x.in.trimmed(all)
-	return record.Time{Text: text, At: readTime(text, x.zone)}
+	t := record.Time{Text: text, At: readTime(text, x.zone)}
+	for _, layout := range x.p.layouts {
+		if at, err := time.ParseInLocation(layout, text, x.zone); err == nil && t.At.IsZero() {
+			t.At = at
+		}
+	}
+	return t
 }
 
 // readTime reads YYYYMMDDHHMM[SS[.S…]][±ZZZZ], LIS02 5.6.2 and the HL7 data type
@@ -718,12 +738,19 @@ func readTime(text string, zone *time.Location) time.Time {
 // senderOf is what a message names as its sender: H.5, MSH-3 or what the profile
 // says.
 func (p *Profile) senderOf(message []byte) (string, error) {
-	if p.f.Protocol == "hl7" {
+	switch families[p.f.Protocol] {
+	case hl7Family:
 		m, err := hl7.Parse(message)
 		if err != nil {
 			return "", err
 		}
 		return scope{"MSH": segment{m.Segments()[0]}}.text(p.senderPaths()), nil
+	case itemFamily:
+		records, _, err := p.records(message)
+		if err != nil || len(records) == 0 {
+			return "", err
+		}
+		return scope{records[0].Kind: itemRecord{records[0]}}.text(p.senderPaths()), nil
 	}
 	m, err := e1394.Parse(message)
 	if err != nil {

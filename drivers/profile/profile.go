@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -22,7 +23,9 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"nhip/drivers/beckman"
 	"nhip/drivers/profiles"
+	"nhip/drivers/textline"
 )
 
 // FileName is the name of a profile in its folder.
@@ -37,6 +40,7 @@ type Profile struct {
 	calibrate []*rule
 	failure   []*rule
 	unread    []*rule
+	layouts   []string // of the device's times
 }
 
 // ID is the profile's identifier, the name of its folder, e.g. "sysmex-xn-l".
@@ -48,14 +52,16 @@ func (p *Profile) Name() string { return p.f.Name }
 // Revision is the profile's revision. A published revision never changes.
 func (p *Profile) Revision() int { return p.f.Revision }
 
-// Protocol is "astm" (LIS02 records) or "hl7".
+// Protocol is "astm" (LIS02 records), "hl7", "law", "bci", "beckman-au", "text" or
+// "file".
 func (p *Profile) Protocol() string { return p.f.Protocol }
 
 // Source is the document or capture that the profile rests on as a whole.
 func (p *Profile) Source() string { return p.f.Source }
 
 // Evidence is the best evidence behind the profile: "standard", "capture",
-// "vendor example" or "manual".
+// "vendor example", "manual", or "driver", the public source of a driver that others
+// run.
 func (p *Profile) Evidence() string { return p.f.Evidence }
 
 // Transport lists how the model is connected: "serial", "tcp-client" (the
@@ -151,6 +157,9 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 	for i := range f.Tests {
 		p.tests[p.f.Tests[i].Code] = &p.f.Tests[i]
 	}
+	for _, notation := range f.Times {
+		p.layouts = append(p.layouts, timeNotation.Replace(notation))
+	}
 	p.failure, p.unread, p.calibrate = pointers(p.f.Failure), pointers(p.f.Unread), pointers(p.f.Calibration)
 	for _, r := range pointers(p.f.Control) {
 		if r.Path.ofResult() {
@@ -212,6 +221,12 @@ type file struct {
 	// Sender matches H.5 or MSH-3. Its named groups model, serial and software
 	// describe the device.
 	Sender pattern `toml:"sender"`
+
+	// Times is how the device writes a time, where it is not YYYYMMDDhhmmss.
+	Times []string `toml:"times"`
+	// Text and Beckman are the formats of the protocols that need one.
+	Text *textline.Format `toml:"text"`
+	AU   *beckman.Layout  `toml:"au"`
 
 	Parts    parts  `toml:"parts"`
 	PartsWhy string `toml:"parts_source"`
@@ -406,7 +421,7 @@ func (p pattern) whole(text string) bool { return p.entire.MatchString(text) }
 var (
 	idForm    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	loincForm = regexp.MustCompile(`^[0-9]{1,7}-[0-9]$`)
-	evidences = map[string]bool{"standard": true, "capture": true, "vendor example": true, "manual": true}
+	evidences = map[string]bool{"standard": true, "capture": true, "vendor example": true, "manual": true, "driver": true}
 )
 
 // check returns everything that is wrong with the file.
@@ -457,14 +472,15 @@ func (c *checker) head(f *file, folder string) {
 	if f.Revision < 1 {
 		c.bad("revision", "%d is not a revision; the first is 1", f.Revision)
 	}
-	if f.Protocol != "astm" && f.Protocol != "hl7" {
-		c.bad("protocol", `%q is neither "astm" nor "hl7"`, f.Protocol)
+	if families[f.Protocol] == unknownFamily {
+		c.bad("protocol", `%q is none of %s`, f.Protocol, strings.Join(slices.Sorted(maps.Keys(families)), ", "))
 	}
 	if !evidences[f.Evidence] {
-		c.bad("evidence", `%q is none of "standard", "capture", "vendor example", "manual"`, f.Evidence)
+		c.bad("evidence", `%q is none of "standard", "capture", "vendor example", "manual", "driver"`, f.Evidence)
 	}
 	c.needs("source", "source", f.Source)
 	c.wire(f)
+	c.wireFormat(f)
 	switch f.Codes {
 	case "", "declared":
 		if len(f.Tests) == 0 {
@@ -528,8 +544,10 @@ func (c *checker) parts(p *parts) {
 // paths checks that the paths are of the profile's protocol.
 func (c *checker) paths(place string, all paths) {
 	for _, one := range all {
-		if (c.protocol == "hl7") != one.hl7() {
-			c.bad(place, "%q is not a path of protocol %q", one.text, c.protocol)
+		for _, l := range append([]location{one}, one.more...) {
+			if l.family() != families[c.protocol] {
+				c.bad(place, "%q is not a path of protocol %q", l.text, c.protocol)
+			}
 		}
 	}
 }
