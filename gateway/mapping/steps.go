@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
+	"nhip/drivers/fold"
 	"nhip/gateway/reason"
 	"nhip/hl7"
 )
@@ -460,16 +460,5 @@ func letters(as, text string) string {
 	case "lower":
 		return strings.ToLower(text)
 	}
-	var b strings.Builder
-	for _, c := range norm.NFD.String(text) {
-		switch {
-		case c == 'đ':
-			b.WriteByte('d')
-		case c == 'Đ':
-			b.WriteByte('D')
-		case !unicode.Is(unicode.Mn, c):
-			b.WriteRune(c)
-		}
-	}
-	return b.String()
+	return fold.ASCII(text)
 }
