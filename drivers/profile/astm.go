@@ -83,7 +83,9 @@ func (x *extractor) lis02(message []byte) error {
 			x.in["P"] = e
 		case "O":
 			x.newOrder()
+			delete(x.in, "R")
 			x.in["O"] = e
+			x.orderAsResult()
 		case "R":
 			x.in["R"] = e
 			x.result()

@@ -41,6 +41,9 @@ func (c *Coverage) Missing() []string {
 	for i := range f.Tests {
 		note(&f.Tests[i], "test %q", f.Tests[i].Code)
 	}
+	if f.OrderResult != nil {
+		note(f.OrderResult, "[order_result]")
+	}
 	for _, table := range []struct {
 		name  string
 		rules []rule

@@ -65,7 +65,7 @@ func (p *Profile) extract(message []byte, zone *time.Location, shown *Coverage) 
 	if zone == nil {
 		zone = time.UTC
 	}
-	x := &extractor{p: p, zone: zone, shown: shown, in: make(scope), index: make(map[reportKey]int)}
+	x := &extractor{p: p, parts: &p.f.Parts, zone: zone, shown: shown, in: make(scope), index: make(map[reportKey]int)}
 	x.out.Consumed = make(map[string]int)
 	x.out.Ignored = make(map[string]int)
 	x.out.Undeclared = make(map[string]int)
@@ -180,6 +180,7 @@ type reportKey struct {
 // An extractor walks one message.
 type extractor struct {
 	p     *Profile
+	parts *parts // those of the profile, or of the order that is a result itself
 	zone  *time.Location
 	shown *Coverage
 	out   Extraction
@@ -229,7 +230,7 @@ func (x *extractor) problem(format string, args ...any) {
 
 // header begins a message.
 func (x *extractor) header() {
-	parts := &x.p.f.Parts
+	parts := x.parts
 	x.device = record.Device{
 		Profile:  x.p.f.ID,
 		Model:    x.in.trimmed(parts.Model),
@@ -274,6 +275,7 @@ func (p *Profile) senderPaths() paths {
 // newPatient begins a P record or PID.
 func (x *extractor) newPatient() {
 	x.end()
+	x.parts = &x.p.f.Parts
 	x.patients++
 	x.follows, x.patientComments = patientRecord, nil
 }
@@ -282,7 +284,19 @@ func (x *extractor) newPatient() {
 func (x *extractor) newOrder() {
 	x.end()
 	x.orders++
-	x.follows, x.order = orderRecord, &order{report: -1}
+	x.follows, x.order, x.parts = orderRecord, &order{report: -1}, &x.p.f.Parts
+}
+
+// orderAsResult takes the O record or OBR in scope as a result, where the model puts
+// one there.
+func (x *extractor) orderAsResult() {
+	r := x.p.f.OrderResult
+	if r == nil || !x.recognised(&r.When) {
+		return
+	}
+	x.shown.show(r)
+	x.parts = &r.Parts
+	x.result()
 }
 
 // end closes the order in force. An order without results is not delivered, nor
@@ -303,7 +317,7 @@ func (x *extractor) consume(kind string, n int) {
 
 // comment takes the text of a C record or NTE.
 func (x *extractor) comment() {
-	text := x.remark(x.in.trimmed(x.p.f.Parts.Comment))
+	text := x.remark(x.in.trimmed(x.parts.Comment))
 	switch {
 	case text == "":
 	case x.follows == patientRecord:
@@ -369,7 +383,7 @@ func (x *extractor) result() {
 		x.newOrder()
 		x.problem("order %d: results without an order record", x.orders)
 	}
-	parts := &x.p.f.Parts
+	parts := x.parts
 	x.follows, x.last = resultRecord, nil
 	code, value := x.code(), x.in.text(parts.Value)
 	for i := range x.p.f.Ignore {
@@ -404,7 +418,7 @@ func (x *extractor) result() {
 // code is the test code, without what the profile says stands beside it, and with
 // the suffix of a further result of the same test.
 func (x *extractor) code() string {
-	code := x.in.trimmed(x.p.f.Parts.Code)
+	code := x.in.trimmed(x.parts.Code)
 	if x.p.f.CodeForm.given() {
 		if found := x.p.f.CodeForm.entire.FindStringSubmatch(code); found != nil {
 			code = strings.TrimSpace(found[1])
@@ -422,7 +436,7 @@ func (x *extractor) code() string {
 // complement is the comment that a complementary result record becomes. The
 // value of a rule that asks for one is what raised it, and says no more.
 func (x *extractor) complement(c *codes, code, value string) string {
-	name := x.in.trimmed(x.p.f.Parts.Text)
+	name := x.in.trimmed(x.parts.Text)
 	if name == "" {
 		name = code
 	}
@@ -434,7 +448,7 @@ func (x *extractor) complement(c *codes, code, value string) string {
 
 // reportOfResult is the report that the result in scope belongs to.
 func (x *extractor) reportOfResult() *record.Report {
-	o, parts := x.order, &x.p.f.Parts
+	o, parts := x.order, x.parts
 	x.readOrder()
 	control := x.met(x.p.perResult) || o.control || o.calibr
 	key := reportKey{patient: x.patients, specimen: o.specimen.ID, control: control}
@@ -473,7 +487,7 @@ func (x *extractor) reportOfResult() *record.Report {
 // readOrder reads what the order in force says, at its first result: in ORU^R01
 // the specimen may stand behind it, but never behind a result's report.
 func (x *extractor) readOrder() {
-	o, parts := x.order, &x.p.f.Parts
+	o, parts := x.order, x.parts
 	if o.read {
 		return
 	}
@@ -513,7 +527,7 @@ func (x *extractor) readOrder() {
 // patient is nil where the device names none: a sex or a date of birth alone is
 // no person.
 func (x *extractor) patient() *record.Patient {
-	parts := &x.p.f.Parts
+	parts := x.parts
 	p := record.Patient{
 		ID: x.in.trimmed(parts.PatientID),
 		Name: record.Name{
@@ -532,7 +546,7 @@ func (x *extractor) patient() *record.Patient {
 
 // newResult is the result of the record in scope.
 func (x *extractor) newResult(code, value string) record.Result {
-	parts := &x.p.f.Parts
+	parts := x.parts
 	r := record.Result{
 		Code:       code,
 		Text:       x.in.trimmed(parts.Text),
@@ -581,7 +595,7 @@ var plainValue = regexp.MustCompile(`\A(?P<comparator>[<>]=?)?\s*(?P<quantity>[+
 // apart: where the profile says that they stand, by the profile's forms, or as
 // a plain number. What is none of these is not interpreted.
 func (x *extractor) takeApart(r *record.Result) {
-	parts := &x.p.f.Parts
+	parts := x.parts
 	number := strings.TrimSpace(r.Value)
 	if len(parts.Quantity)+len(parts.Qualitative) > 0 {
 		r.Qualitative = x.in.trimmed(parts.Qualitative)
@@ -617,7 +631,7 @@ func assign(r *record.Result, form *regexp.Regexp, found []string) {
 // by the profile where it declares what one means in HL7 table 0078.
 func (x *extractor) flag(r *record.Result) {
 	var flags []string
-	for _, sent := range x.in.repeats(x.p.f.Parts.Flag) {
+	for _, sent := range x.in.repeats(x.parts.Flag) {
 		sent = strings.TrimSpace(sent)
 		m, known := x.find(x.p.f.Flag, sent)
 		if !known {
@@ -644,7 +658,7 @@ const hl7Status = "CDFINOPRSUWX"
 // (cannot be obtained), whatever the device calls it. A status that nobody
 // explained is not passed off as one of the table: it becomes a comment.
 func (x *extractor) status(r *record.Result) {
-	sent := x.in.trimmed(x.p.f.Parts.Status)
+	sent := x.in.trimmed(x.parts.Status)
 	same := plainStatus
 	if families[x.p.f.Protocol] == hl7Family {
 		same = hl7Status
@@ -690,7 +704,7 @@ func moreUrgent(a, b string) string {
 // priority is the most urgent of the repetitions.
 func (x *extractor) priority() string {
 	best := ""
-	for _, text := range x.in.repeats(x.p.f.Parts.Priority) {
+	for _, text := range x.in.repeats(x.parts.Priority) {
 		text = strings.ToUpper(strings.TrimSpace(text))
 		if text == "STAT" {
 			text = "S"

@@ -100,11 +100,12 @@ func (x *extractor) segment(rest []hl7.Segment) {
 		x.in["PID"] = s
 	case "OBR":
 		x.newOrder()
-		x.forget("TQ1")
+		x.forget("TQ1", "OBX", "NTE")
 		x.in["OBR"] = s
 		if !x.specimenFirst {
 			x.specimenOf(rest)
 		}
+		x.orderAsResult()
 	case "NTE":
 		x.in["NTE"] = s
 		x.comment()

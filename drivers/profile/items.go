@@ -4,7 +4,10 @@ import (
 	"strings"
 
 	"nhip/drivers/bci"
+	"nhip/drivers/beckman"
 	"nhip/drivers/item"
+	"nhip/drivers/session"
+	"nhip/drivers/textline"
 )
 
 // A family is a form of messages: where its paths lead and how it is walked.
@@ -51,6 +54,20 @@ func (c *checker) wireFormat(f *file) {
 			c.bad("au", "%s", what)
 		}
 	}
+}
+
+// Core is the receiving side of the model's protocol; nil for LIS02 and HL7, whose
+// shells are their own, and for files.
+func (p *Profile) Core() session.Core {
+	switch p.f.Protocol {
+	case "bci":
+		return bci.NewReceiver()
+	case "beckman-au":
+		return beckman.NewLink(*p.f.AU)
+	case "text":
+		return textline.NewReceiver(p.f.Text)
+	}
+	return nil
 }
 
 // records takes a message of the item family apart. The second result is what is

@@ -231,6 +231,9 @@ type file struct {
 	Parts    parts  `toml:"parts"`
 	PartsWhy string `toml:"parts_source"`
 
+	// OrderResult is for a model that puts a result into the order's own record.
+	OrderResult *orderResult `toml:"order_result"`
+
 	Control      []rule    `toml:"control"`
 	Calibration  []rule    `toml:"calibration"`
 	Failure      []rule    `toml:"failure"`
@@ -361,6 +364,13 @@ type variant struct {
 	Source string `toml:"source"`
 }
 
+// An orderResult is a result that stands in an O record or OBR itself, as a control
+// of the Mindray BS analysers does: when the rule is met, Parts say what stands where.
+type orderResult struct {
+	When  rule  `toml:"when"`
+	Parts parts `toml:"parts"`
+}
+
 // A form takes a value apart by the groups comparator, quantity and qualitative
 // of a pattern. The value itself stays as sent.
 type form struct {
@@ -428,7 +438,11 @@ var (
 func (f *file) check(folder string) []*LoadError {
 	c := &checker{protocol: f.Protocol}
 	c.head(f, folder)
-	c.parts(&f.Parts)
+	c.parts("parts", &f.Parts)
+	if r := f.OrderResult; r != nil {
+		c.rules("order_result.when", []rule{r.When})
+		c.parts("order_result.parts", &r.Parts)
+	}
 	c.rules("control", f.Control)
 	c.rules("calibration", f.Calibration)
 	c.rules("failure", f.Failure)
@@ -525,13 +539,13 @@ func (c *checker) wire(f *file) {
 	}
 }
 
-func (c *checker) parts(p *parts) {
+func (c *checker) parts(table string, p *parts) {
 	for _, part := range p.named() {
-		c.paths("parts."+part.key, part.paths)
+		c.paths(table+"."+part.key, part.paths)
 	}
 	for _, part := range []namedPaths{{"specimen", p.Specimen}, {"code", p.Code}, {"value", p.Value}} {
 		if len(part.paths) == 0 {
-			c.bad("parts."+part.key, "is missing")
+			c.bad(table+"."+part.key, "is missing")
 		}
 	}
 	for _, l := range p.Sender {

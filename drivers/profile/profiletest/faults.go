@@ -15,7 +15,18 @@ func (c *checker) faults(file string, steps []transcript.Step, want [][]byte) {
 			c.found(5, file, "%s: other messages come through (%d, without it %d)", fault, len(got), len(want))
 		}
 	}
-	if c.p.Protocol() == "hl7" {
+	switch protocol := c.p.Protocol(); {
+	case protocol == "file":
+		return
+	case c.p.Core() != nil:
+		got, err := converse(steps, c.p.Core(), 1)
+		if err != nil {
+			c.found(5, file, "pieces of one byte: %v", err)
+			return
+		}
+		same("pieces of one byte", got)
+		return
+	case protocol == "hl7" || protocol == "law":
 		got, err := blocks(steps, 1)
 		if err != nil {
 			c.found(5, file, "pieces of one byte: %v", err)

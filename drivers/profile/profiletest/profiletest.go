@@ -24,6 +24,7 @@ import (
 
 	"nhip/drivers/astm/e1381"
 	"nhip/drivers/profile"
+	"nhip/drivers/session"
 	"nhip/drivers/transcript"
 	"nhip/hl7/mllp"
 )
@@ -126,11 +127,61 @@ func (c *checker) transcript(name string) {
 
 // play gives the messages that come through, by the protocol's receiver.
 func (c *checker) play(steps []transcript.Step) ([][]byte, error) {
-	if c.p.Protocol() == "hl7" {
+	switch protocol := c.p.Protocol(); {
+	case protocol == "hl7" || protocol == "law":
 		return blocks(steps, len(sent(steps))+1)
+	case protocol == "file":
+		return [][]byte{sent(steps)}, nil
+	case c.p.Core() != nil:
+		return converse(steps, c.p.Core(), len(sent(steps))+1)
 	}
 	stored, err := transcript.Play(steps, e1381.NewReceiver(0, 0))
 	return records(stored), err
+}
+
+// converse plays the device against a core and gives what it stores; its replies
+// have to be those of the transcript. The device's bytes come in pieces.
+func converse(steps []transcript.Step, core session.Core, size int) ([][]byte, error) {
+	var stored [][]byte
+	var replies, expected []byte
+	do := func(actions []session.Action) {
+		for _, a := range actions {
+			switch a := a.(type) {
+			case session.Send:
+				replies = append(replies, a.Bytes...)
+			case session.Store:
+				stored = append(stored, a.Messages...)
+			}
+		}
+	}
+	for _, step := range steps {
+		switch step.Kind {
+		case transcript.Host:
+			expected = append(expected, step.Bytes...)
+		case transcript.Silence:
+			do(core.TimedOut())
+		case transcript.Device:
+			for piece := range slices.Chunk(step.Bytes, size) {
+				for len(piece) > 0 {
+					n, actions := core.Receive(piece)
+					piece = piece[n:]
+					do(actions)
+				}
+			}
+			if !bytes.HasPrefix(replies, expected) {
+				return stored, fmt.Errorf("line %d: the driver's replies are %s, not %s", step.Line, transcript.Text(replies), transcript.Text(expected))
+			}
+		default:
+			return stored, fmt.Errorf("line %d: the mark %c is for LIS01", step.Line, step.Kind)
+		}
+	}
+	if !bytes.Equal(replies, expected) {
+		return stored, fmt.Errorf("the driver's replies are %s, not %s", transcript.Text(replies), transcript.Text(expected))
+	}
+	if !core.Idle() {
+		return stored, errors.New("the last message has no end")
+	}
+	return stored, nil
 }
 
 func records(stored []e1381.Message) [][]byte {
