@@ -16,13 +16,17 @@ import (
 // clock that was set makes no item wait for longer than its policy says, and none
 // expire that is not old by both clocks.
 
-// resume is the stored time of the next attempt on the monotonic clock: never
-// further away than the longest wait.
-func (p Policy) resume(notBefore, now time.Time) time.Time {
-	if notBefore.IsZero() {
-		return notBefore
+// resume is the stored time of the next attempt, or by which the destination has to
+// say more, on the monotonic clock: never further away than the longest wait.
+func (p Policy) resume(d Delivery, now time.Time) time.Time {
+	if d.NotBefore.IsZero() {
+		return d.NotBefore
 	}
-	return now.Add(min(max(0, notBefore.Sub(now)), p.Max))
+	longest := p.Max
+	if d.State == Committed {
+		longest = p.Process
+	}
+	return now.Add(min(max(0, d.NotBefore.Sub(now)), longest))
 }
 
 // since is when an item was queued, by the monotonic clock. Items are queued in

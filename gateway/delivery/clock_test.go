@@ -29,7 +29,7 @@ func TestAClockThatWasSetStopsNothingAndExpiresNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.NotBefore = p.resume(d.NotBefore, now)
+			d.NotBefore = p.resume(d, now)
 			l.Add(uint64(seq+1), group, false, d)
 			items = append(items, Item{Seq: uint64(seq + 1), At: stored, since: w.since(uint64(seq+1), stored, now)})
 		}

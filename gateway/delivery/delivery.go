@@ -13,7 +13,12 @@
 //	   +---------------------------- Held (waits for a person)
 //	              Release
 //
-// Waiting, Unanswered and Held end in Discarded by a person; Waiting and
+// A destination that has the item in safe storage and says later what became of it
+// makes it Committed: Sending -Commit-> Committed. That ends in Delivered (Accepted), or
+// Held (Refused, Rejected; Overdue, after which Accepted still delivers it). What is
+// Committed is not sent again.
+//
+// Waiting, Unanswered, Committed and Held end in Discarded by a person; Waiting and
 // Unanswered end in Expired where the configuration says so; nothing but Accepted
 // ever delivers.
 //
@@ -49,6 +54,7 @@ const (
 	Unanswered State = 5 // sent, and no answer settled it
 	Discarded  State = 6 // not stored
 	Expired    State = 7 // not stored
+	Committed  State = 8 // the destination has it, and has not said what became of it
 )
 
 func (s State) String() string {
@@ -67,6 +73,8 @@ func (s State) String() string {
 		return "discarded"
 	case Expired:
 		return "expired"
+	case Committed:
+		return "committed"
 	}
 	return fmt.Sprintf("state %d", int(s))
 }
@@ -109,7 +117,7 @@ func Decode(b []byte, since time.Time) (Delivery, error) {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return Delivery{}, fmt.Errorf("delivery: stored state: %w", err)
 	}
-	if d.Version != 1 || d.State != Waiting && d.State != Held && d.State != Unanswered {
+	if d.Version != 1 || d.State != Waiting && d.State != Held && d.State != Unanswered && d.State != Committed {
 		return Delivery{}, fmt.Errorf("delivery: stored state: version %d, state %d", d.Version, d.State)
 	}
 	return d, nil
@@ -130,6 +138,8 @@ const (
 	Release                  // a person says: try again
 	Discard                  // a person says: never
 	Expire                   // the configuration says: too old
+	Commit                   // the destination has it in safe storage, and will say more
+	Overdue                  // it has said nothing more for too long
 )
 
 // An Event is a Kind with its reason, and the answer of the destination where
@@ -185,6 +195,7 @@ type Policy struct {
 	Max           time.Duration // the longest wait
 	MaxRejections int           // answers Rejected before the item is held
 	Unanswered    Unsettled
+	Process       time.Duration // how long the destination may take from Commit to what became of it
 }
 
 // DefaultPolicy is 1 s doubling to 5 min, and 20 rejections.
@@ -247,6 +258,8 @@ func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delive
 		case Unclear:
 			d.Attempts++
 			return p.unclear(d, p.Backoff(d.Attempts, jitter), e.Why, now)
+		case Commit:
+			return d.wait(Committed, p.Process, reason.Reason{}, now), Nothing
 		case NotSent: // the Worker waits for the link
 			if d.unanswered {
 				return d.wait(Unanswered, 0, e.Why, now), Nothing
@@ -255,8 +268,26 @@ func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delive
 		case Restart:
 			return p.unclear(d, 0, reason.New(reason.Restarted), now)
 		}
+	case Committed:
+		if !e.Answer.IsZero() {
+			d.Answer = e.Answer
+		}
+		switch e.Kind {
+		case Accepted:
+			return d.end(Delivered, now), Finish
+		case Refused, Rejected:
+			return d.hold(e.Why, now), Alarm
+		case Overdue:
+			return d.hold(reason.New(reason.Unprocessed, p.Process.String()), now), Alarm
+		case Discard:
+			return d.end(Discarded, now), Drop
+		}
 	case Held:
 		switch e.Kind {
+		case Accepted:
+			if d.Reason.Code == reason.Unprocessed {
+				return d.end(Delivered, now), Finish
+			}
 		case Release:
 			d.Attempts, d.Rejections = 0, 0
 			return d.wait(Waiting, 0, reason.New(reason.Released), now), Nothing

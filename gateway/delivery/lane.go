@@ -14,8 +14,10 @@ type Lane struct {
 	groups map[string]*group
 	items  map[uint64]*item
 	held   map[uint64]*item
-	ready  readyHeap // groups whose head may be sent now
-	timed  timedHeap // groups whose head waits for NotBefore
+	taken  map[uint64]*item // committed by the destination
+	sent   map[uint64]*item // being sent
+	ready  readyHeap        // groups whose head may be sent now
+	timed  timedHeap        // groups whose head waits for NotBefore
 
 	unanswered int // items in that state
 }
@@ -38,7 +40,7 @@ type group struct {
 
 // NewLane returns an empty Lane.
 func NewLane() *Lane {
-	return &Lane{groups: map[string]*group{}, items: map[uint64]*item{}, held: map[uint64]*item{}}
+	return &Lane{groups: map[string]*group{}, items: map[uint64]*item{}, held: map[uint64]*item{}, taken: map[uint64]*item{}, sent: map[uint64]*item{}}
 }
 
 // Len is the number of items in the lane.
@@ -123,8 +125,15 @@ func (l *Lane) state(it *item, d Delivery) {
 		l.unanswered++
 	}
 	delete(l.held, it.seq)
-	if d.State == Held {
+	delete(l.taken, it.seq)
+	delete(l.sent, it.seq)
+	switch d.State {
+	case Sending:
+		l.sent[it.seq] = it
+	case Held:
 		l.held[it.seq] = it
+	case Committed:
+		l.taken[it.seq] = it
 	}
 	it.d = d
 }

@@ -87,7 +87,8 @@ type Worker struct {
 	link     Link
 	pause    Pause
 	saves    []save
-	ended    error // why nothing is saved any more
+	early    map[uint64]early // what became of items whose commit is under way, see Answered
+	ended    error            // why nothing is saved any more
 	sending  int
 	failures int       // of the link, in a row
 	until    time.Time // when it is tried again
@@ -111,7 +112,7 @@ func (w *Worker) open() {
 	w.once.Do(func() {
 		w.slots, w.caughtUp, w.toSave = make(chan struct{}, pending), make(chan struct{}), make(chan struct{}, 1)
 		w.changed = make(chan struct{})
-		w.lane, w.items, w.words = NewLane(), map[uint64]Item{}, map[string]string{}
+		w.lane, w.items, w.words, w.early = NewLane(), map[uint64]Item{}, map[string]string{}, map[uint64]early{}
 		w.link = Link{State: "idle", Since: time.Now()}
 	})
 }
@@ -152,6 +153,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	if w.Expire > 0 {
 		work(w.expire)
+	}
+	if w.Policy.Process > 0 {
+		work(w.overdue)
 	}
 	saving := make(chan struct{})
 	var saver sync.WaitGroup
@@ -290,7 +294,7 @@ func (w *Worker) add(q storage.QueueItem, fresh bool) {
 		it.Mark = it.ID // one copy
 	}
 	w.items[q.Seq] = it
-	d.NotBefore = w.Policy.resume(d.NotBefore, now)
+	d.NotBefore = w.Policy.resume(d, now)
 	d, action := w.Policy.Step(d, Event{Kind: Restart}, now, 0)
 	w.lane.Add(q.Seq, it.Group, it.Stat, d)
 	if action == Alarm {
@@ -370,6 +374,8 @@ func (w *Worker) settle(it Item, e Event) {
 	defer w.mu.Unlock()
 	now := time.Now()
 	before, _ := w.lane.Get(it.Seq)
+	var told chan<- error
+	e, told = w.overtaken(it.Seq, e)
 	d, action := w.Policy.Step(before, e, now, rand.Float64())
 	w.lane.Set(it.Seq, d)
 	w.sending--
@@ -415,13 +421,22 @@ func (w *Worker) settle(it Item, e Event) {
 			b.Add(CountHeld, 1)
 		})
 	default:
-		if e.Kind != NotSent {
+		if e.Kind == Commit {
+			w.link.Last = now
+			w.setLink("sending", reason.Reason{}, 0, now)
+		} else if e.Kind != NotSent {
 			w.setLink("retrying", e.Why, d.Attempts, now)
 			w.Log.Warn("not settled", "destination", w.Destination, "id", it.ID, "item", it.Seq, "attempt", d.Attempts, "reason", e.Why)
 		}
 		w.save(free, func(b *storage.Batch) { b.SetState(queue, it.Seq, d.Encode()) })
 	}
-	go func() { <-free; <-w.slots }()
+	go func() {
+		err := <-free
+		<-w.slots
+		if told != nil {
+			told <- err
+		}
+	}()
 }
 
 // save puts a change into the line; w.mu is held.
