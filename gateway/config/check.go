@@ -62,6 +62,7 @@ func (c *Config) Check(env Env) []Problem {
 		k.mqttUser(i, u)
 	}
 	k.maps()
+	k.orders()
 	k.people()
 	k.alerts()
 	k.smtp()

@@ -36,6 +36,7 @@ type Config struct {
 	DICOM        DICOM         `toml:"dicom"`
 	HL7          HL7           `toml:"hl7"`
 	MQTT         MQTT          `toml:"mqtt"`
+	Orders       Orders        `toml:"orders"`
 	Analysers    []Analyser    `toml:"analyser"`
 	Modalities   []Modality    `toml:"modality"`
 	Monitors     []Monitor     `toml:"monitor"`
@@ -180,7 +181,9 @@ type Modality struct {
 	Accept   string `toml:"accept" default:"all" oneof:"all destinations"`
 	Reports  string `toml:"reports" default:""` // host:port for storage commitment reports
 	Worklist string `toml:"worklist" default:"own" oneof:"own all"`
-	Query    bool   `toml:"query" default:"false"` // may ask for and retrieve what the gateway holds
+	Texts    string `toml:"worklist_texts" default:"ascii" oneof:"ascii utf-8"`
+	Names    string `toml:"worklist_names" default:"first-word" oneof:"first-word last-word whole"` // of a name that came whole
+	Query    bool   `toml:"query" default:"false"`                                                  // may ask for and retrieve what the gateway holds
 	Print    string `toml:"print" default:"none" oneof:"none send hold"`
 
 	// User and PasswordFile are the identity that it has to give, PS3.7 section D.3.3.7;
@@ -237,6 +240,14 @@ type HL7Peer struct {
 	MLLP     int    `toml:"mllp" default:"1"` // the release
 	Sequence bool   `toml:"sequence" default:"false"`
 	Folder   string `toml:"folder" default:""` // of batch files; after Load relative to the working directory
+
+	Orders         string   `toml:"orders" default:"take" oneof:"take pass"`
+	OrderKind      string   `toml:"order_kind" default:"auto" oneof:"auto laboratory imaging"` // of ORM and OMG
+	OrderSpecimen  []string `toml:"order_specimen" default:""`                                 // fields, the first that has a value
+	OrderAccession []string `toml:"order_accession" default:""`
+	OrderStudy     string   `toml:"order_study" default:"generate" oneof:"generate accession refuse"` // without a Study Instance UID
+	OrderLong      string   `toml:"order_long_accession" default:"refuse" oneof:"refuse keep cut"`
+	OrderModality  string   `toml:"order_modality" default:""` // of an imaging order that names none
 
 	// 0 is that of [hl7].
 	MaxMessage     Size          `toml:"max_message" default:""`

@@ -121,6 +121,11 @@ var vietnamese = map[string]string{
 	"user: the password would be shown to the network: use https":                                                   "user: mật khẩu sẽ bị lộ trên mạng: hãy dùng https",
 	"mllp has no meaning for an address that is a URL":                                                              "mllp không có nghĩa khi address là URL",
 
+	// Of orders.
+	`%s is under "1h": orders would be given up before anybody could do them`: `%s dưới "1h": chỉ định sẽ bị bỏ trước khi có người thực hiện`,
+	"%s: %q is no field of an order, such as %q":                              "%s: %q không phải là trường của chỉ định, ví dụ %q",
+	`order_modality %q is no modality of DICOM, such as "CT"`:                 `order_modality %q không phải là modality của DICOM, ví dụ "CT"`,
+
 	// Of one value.
 	"it is empty: write [] to switch the listener off": "bị trống: viết [] để tắt cổng này",
 	"%q is not of the form HOST:PORT":                  "%q không có dạng HOST:PORT",

@@ -81,10 +81,10 @@ const (
 // An Order is what one order number of a system asks for (ORC with its OBR).
 type Order struct {
 	Kind     OrderKind   `json:"kind"`
-	Placer   OrderNumber `json:"placer,omitzero"` // ORC-2, else OBR-2
-	Filler   OrderNumber `json:"filler,omitzero"` // ORC-3, else OBR-3
-	Group    OrderNumber `json:"group,omitzero"`  // ORC-4
-	Parent   OrderNumber `json:"parent,omitzero"` // ORC-8.1: what it replaces or is a part of
+	Placer   OrderNumber `json:"placer,omitzero"`  // ORC-2, else OBR-2
+	Filler   OrderNumber `json:"filler,omitzero"`  // ORC-3, else OBR-3
+	Group    OrderNumber `json:"group,omitzero"`   // ORC-4
+	Parent   OrderNumber `json:"parent,omitzero"`  // ORC-8.1: what it replaces or is a part of
 	Patient  Person      `json:"patient,omitzero"` // as known now: after merges and updates
 	Ordered  Person      `json:"ordered,omitzero"` // as the order's PID said
 	Stay     Stay        `json:"stay,omitzero"`
