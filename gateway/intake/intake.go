@@ -54,6 +54,7 @@ type HeldTicket struct {
 	Subject string        `json:"subject,omitempty"` // specimen, SOP Instance UID, message type: what a person looks for
 	Reason  reason.Reason `json:"why"`
 	Since   time.Time     `json:"since"`
+	For                   // zero: all of the entry is held
 }
 
 // Encode is the stored form.

@@ -3,6 +3,7 @@ package interpret
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"nhip/gateway/delivery"
@@ -37,6 +38,33 @@ func (f Fate) encode() []byte {
 	}
 	return b
 }
+
+// with is the fate of an entry of which a part was interpreted again: that part was
+// held before, and is now as part says.
+func (f Fate) with(part Fate) Fate {
+	f.Sent = append(slices.Clone(f.Sent), part.Sent...)
+	f.Held += part.Held - 1
+	for _, k := range part.Consumed {
+		if !slices.Contains(f.Consumed, k) {
+			f.Consumed = append(slices.Clone(f.Consumed), k)
+		}
+	}
+	return f
+}
+
+// Mark is under which what became of a message that goes out is noted.
+func Mark(e intake.Entry) string {
+	if m := e.Attrs[attrMark]; m != "" {
+		return m
+	}
+	return e.Attrs["id"]
+}
+
+// Attributes of an entry that goes out, besides "id" and "of".
+const (
+	attrMark = "mark" // where it is not the control ID
+	attrMap  = "map"  // the map of fields that has changed it
+)
 
 func fateKey(about storage.Ref) string { return "fate/" + about.String() }
 
@@ -92,8 +120,8 @@ func EntryKeys(s *storage.Store, ref storage.Ref, e intake.Entry) ([]string, err
 		return nil, err
 	}
 	if e.Fate == intake.Sent {
-		id := e.Attrs["id"]
-		return append(keys, sentKey(e.Connection, id), delivery.DeliveredKey(e.Connection, id)), nil
+		mark := Mark(e)
+		return append(keys, sentKey(e.Connection, mark), delivery.DeliveredKey(e.Connection, mark)), nil
 	}
 	keys = append(keys, DiscardedKey(ref))
 	f, ok, err := ReadFate(s, ref)

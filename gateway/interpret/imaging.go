@@ -77,10 +77,21 @@ func (r *reader) imaging(connection string, gets func(route.Destination) bool) (
 // under which it is found by its mark, and its item in the queue. It counts nothing. of is what it was made of; zero: nothing
 // that came.
 func Queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, group string, t delivery.Ticket, of storage.Ref, body []byte, now time.Time) error {
+	return queue(b, in, kind, destination, group, t, of, body, now, "")
+}
+
+// queue is Queue of what a map of fields has changed; "": none has.
+func queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, group string, t delivery.Ticket, of storage.Ref, body []byte, now time.Time, mapped string) error {
 	s := intake.Entry{Kind: kind, Fate: intake.Sent, Connection: destination, At: now.UTC(), Body: body,
 		Attrs: map[string]string{"id": t.ID}}
 	if of != (storage.Ref{}) {
 		s.Attrs["of"] = of.String()
+	}
+	if t.Mark != t.ID {
+		s.Attrs[attrMark] = t.Mark
+	}
+	if mapped != "" {
+		s.Attrs[attrMap] = mapped
 	}
 	s.Seal()
 	if len(body) > maxInline {

@@ -26,6 +26,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/lis"
+	"nhip/gateway/mapping/live"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
@@ -50,6 +51,7 @@ type Connection struct {
 	Profile *profile.Profile // of an analyser
 	// Observe reads what a monitor sent.
 	Observe func(body []byte, received time.Time) ([]record.Observation, error)
+	Charset hl7.CharsetRule // of a system: how its messages are read
 	// HoldFilms says of a modality that a printed film which names no patient waits for a
 	// person.
 	HoldFilms bool
@@ -66,12 +68,15 @@ type outbound struct {
 	ticket      delivery.Ticket
 	group       string
 	body        []byte // nil: the received entry itself is sent
+	passed      bool   // it is what was received, changed by a map or not
+	mapped      string // the map that has changed it
 }
 
 // A held is something that waits for a person.
 type held struct {
 	subject string
 	why     reason.Reason
+	to      intake.For // zero: all of the entry
 }
 
 // An outcome is all that one item becomes. Every unit is one message for one
@@ -84,6 +89,7 @@ type outcome struct {
 	deviceTime time.Time // of the message, by the device's clock; zero: it says none
 	observed   []record.Observation
 	notes      map[string]int // counted for people, outside the conservation sum
+	before     *Fate          // only a part of the entry is interpreted again: what the rest became
 }
 
 // find adds an identifier that the entry is found by.
@@ -117,7 +123,7 @@ func (o *outcome) note(kind string, n int) {
 }
 
 func (o *outcome) hold(subject string, code reason.Code, args ...string) {
-	o.held = append(o.held, held{subject, reason.New(code, args...)})
+	o.held = append(o.held, held{subject: subject, why: reason.New(code, args...)})
 }
 
 // units is how many parts of the conservation sum the item became.
@@ -135,8 +141,10 @@ type reader struct {
 	connections map[string]Connection
 	routes      route.Table
 	series      *Series
-	released    bool   // the item was released by a person
-	over        string // the kind under which the message ends here: an intake.Application has said so
+	released    bool // the item was released by a person
+	maps        *live.Maps
+	to          *intake.For // only that part is interpreted again
+	over        string      // the kind under which the message ends here: an intake.Application has said so
 }
 
 // read says what becomes of an entry.
@@ -159,12 +167,16 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	case c.Kind == MQTTUser:
 		o.consume(route.NoDestination, 1)
 	case c.Kind == Peer:
-		r.passThrough(&o, c, body)
+		r.passThrough(&o, c, e, body)
 	case c.Kind == Analyser:
 		r.reports(&o, c, e, body, now)
 	default:
 		o.hold("", reason.WrongKind, c.Kind, string(e.Kind))
 	}
+	if r.to != nil {
+		o = o.only(*r.to)
+	}
+	r.mapTo(&o, c, e, body)
 	if o.units() == 0 {
 		o.consume("no_result", 1)
 	}
@@ -248,7 +260,7 @@ func (r *reader) ends(d route.Destination) lis.Ends {
 
 // passThrough hands on a message of a system, byte for byte under its own
 // control ID.
-func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
+func (r *reader) passThrough(o *outcome, c Connection, e intake.Entry, body []byte) {
 	to, why := r.routes.For(c.Name, route.HL7)
 	m, err := hl7.Parse(body)
 	if m != nil {
@@ -269,10 +281,20 @@ func (r *reader) passThrough(o *outcome, c Connection, body []byte) {
 		o.hold("", reason.NoControlID)
 		return
 	}
+	changed, ok := r.mapFrom(o, c, body, e.At)
+	if !ok {
+		return
+	}
+	if string(changed) == string(body) {
+		changed = nil
+	} else if m, err = hl7.Parse(changed); err != nil {
+		o.hold("", reason.Unreadable, err.Error())
+		return
+	}
 	code, event, _ := m.Type()
 	t := delivery.Ticket{ID: m.ControlID(), What: code + "^" + event, Stat: m.Get("OBR-27.6") == "S" || m.Get("TQ1-9.1") == "S" || anyCritical(m, body)}
 	for _, d := range to {
-		o.out = append(o.out, outbound{destination: d.Name, ticket: t, group: subject(m)})
+		o.out = append(o.out, outbound{destination: d.Name, ticket: t, group: subject(m), body: changed, passed: true})
 	}
 }
 
@@ -432,7 +454,7 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 	f := Fate{Held: len(o.held), Consumed: slices.Sorted(maps.Keys(o.consumed)), Index: o.index, DeviceTime: o.deviceTime}
 	for _, x := range o.out {
 		x.ticket.Mark, x.ticket.From = x.ticket.ID, e.Connection
-		if x.body == nil {
+		if x.body == nil || x.passed {
 			x.ticket.Mark = about.String()
 		}
 		f.Sent = append(f.Sent, Sent{x.destination, x.ticket.Mark})
@@ -440,12 +462,12 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 			b.EnqueueRef(delivery.Queue(x.destination), x.group, x.ticket.Encode(), about)
 			continue
 		}
-		if err := Queue(b, in, intake.KindHL7, x.destination, x.group, x.ticket, about, x.body, now); err != nil {
+		if err := queue(b, in, intake.KindHL7, x.destination, x.group, x.ticket, about, x.body, now, x.mapped); err != nil {
 			return err
 		}
 	}
 	for _, h := range o.held {
-		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC()}.Encode(), item.About...)
+		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC(), For: h.to}.Encode(), item.About...)
 	}
 	if len(item.About) > 0 {
 		put := b.PutNew
@@ -454,6 +476,9 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 		}
 		for _, name := range o.index {
 			put(intake.IndexKeys(name)+about.String(), nil)
+		}
+		if o.before != nil {
+			f = o.before.with(f)
 		}
 		put(fateKey(about), f.encode())
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nhip/gateway/intake"
+	"nhip/gateway/mapping/live"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
@@ -21,6 +22,7 @@ type Worker struct {
 	Site        Site
 	Connections map[string]Connection
 	Routes      route.Table
+	Maps        *live.Maps // of fields; nil: none
 	Log         *slog.Logger
 	// Publish hands observations on. It is called before the commit, which
 	// takes what it adds to the batch: a crash between the two publishes the
@@ -64,7 +66,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.Now == nil {
 		w.Now = time.Now
 	}
-	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series}
+	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, maps: w.Maps}
 	queued := w.Store.Wait(intake.Interpret)
 	var next uint64
 	for {
@@ -177,7 +179,21 @@ func (w *Worker) one(r *reader, item storage.QueueItem, now time.Time) (intake.E
 	}
 	r.over, _ = intake.Ends(item.Value)
 	r.released = len(item.Value) > 0 && r.over == "" // intake.Again
-	return e, r.read(e, body, now)
+	r.to = nil
+	to, part := intake.AgainFor(item.Value)
+	if !part {
+		return e, r.read(e, body, now)
+	}
+	r.to = &to
+	before, _, err := ReadFate(w.Store, item.About[0])
+	if err != nil {
+		var o outcome
+		o.held = append(o.held, held{why: reason.New(reason.Damaged, err.Error()), to: to})
+		return e, o
+	}
+	o := r.read(e, body, now)
+	o.before = &before
+	return e, o
 }
 
 func (w *Worker) load(item storage.QueueItem) (e intake.Entry, body []byte, err error) {

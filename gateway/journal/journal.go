@@ -234,7 +234,7 @@ func (j *Journal) fate(x *Entry, ref storage.Ref, e intake.Entry) error {
 	case intake.Unusable:
 		return nil
 	case intake.Sent:
-		return j.delivery(x, interpret.Sent{Destination: e.Connection, Mark: e.Attrs["id"]})
+		return j.delivery(x, interpret.Sent{Destination: e.Connection, Mark: interpret.Mark(e)})
 	}
 	f, ok, err := interpret.ReadFate(j.Store, ref)
 	if err != nil {

@@ -251,7 +251,8 @@ func (d *desk) heldItem(seq uint64) (storage.QueueItem, error) {
 
 // interpretAgain lets what is held be interpreted once more: after a profile or the
 // configuration was corrected, or because a person says that it is to go on as it
-// is. All that is held of the same entry goes with it.
+// is. All that is held of the same entry goes with it, but for what is held for one
+// destination alone, which is released alone.
 func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64, why string) (int, error) {
 	item, err := d.heldItem(seq)
 	if err != nil {
@@ -264,11 +265,13 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	if err != nil {
 		return 0, err
 	}
-	if len(fate.Sent) > 0 {
+	to := heldFor(item)
+	part := to != intake.For{}
+	if len(fate.Sent) > 0 && !part {
 		return 0, control.Bad("held/%d is a part of a message whose other parts were sent: interpreting it again would send those twice", seq)
 	}
 	seqs := []uint64{seq}
-	if fate.Held > 1 {
+	if fate.Held > 1 && !part {
 		if seqs, err = d.heldOf(item.About[0]); err != nil {
 			return 0, err
 		}
@@ -277,7 +280,7 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	for _, s := range seqs {
 		b.Remove(intake.HeldQueue, s)
 	}
-	b.EnqueueRef(intake.Interpret, item.Group, intake.Again, item.About...)
+	b.EnqueueRef(intake.Interpret, item.Group, to.Again(), item.About...)
 	b.Add(delivery.CountHeld, -int64(len(seqs)))
 	b.Add(delivery.CountQueued, 1)
 	if n := len(seqs) - 1; n > 0 {
@@ -287,6 +290,15 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	a.About = item.About[0].String()
 	a.Write(b)
 	return len(seqs), d.commit(ctx, b, seq)
+}
+
+// heldFor is the part of an entry that an item of HeldQueue is about; zero: all of it.
+func heldFor(item storage.QueueItem) intake.For {
+	t, err := intake.DecodeHeldTicket(item.Value)
+	if err != nil {
+		return intake.For{} // the item can be released as a whole
+	}
+	return t.For
 }
 
 // heldOf finds all that is held of one entry.
