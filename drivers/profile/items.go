@@ -2,10 +2,12 @@ package profile
 
 import (
 	"strings"
+	"time"
 
 	"nhip/drivers/bci"
 	"nhip/drivers/beckman"
 	"nhip/drivers/item"
+	"nhip/drivers/poct1a"
 	"nhip/drivers/session"
 	"nhip/drivers/textline"
 )
@@ -29,31 +31,7 @@ var families = map[string]family{
 	"beckman-au": itemFamily,
 	"text":       itemFamily,
 	"file":       itemFamily,
-}
-
-// wireFormat checks the tables that a protocol needs, and refuses those of another.
-func (c *checker) wireFormat(f *file) {
-	text := f.Protocol == "text" || f.Protocol == "file"
-	switch {
-	case text && f.Text == nil:
-		c.bad("text", "is missing")
-	case !text && f.Text != nil:
-		c.bad("text", "is not for protocol %q", f.Protocol)
-	case text:
-		for _, what := range f.Text.Check(f.Protocol == "file") {
-			c.bad("text", "%s", what)
-		}
-	}
-	switch {
-	case f.Protocol == "beckman-au" && f.AU == nil:
-		c.bad("au", "is missing")
-	case f.Protocol != "beckman-au" && f.AU != nil:
-		c.bad("au", "is not for protocol %q", f.Protocol)
-	case f.AU != nil:
-		for _, what := range f.AU.Check() {
-			c.bad("au", "%s", what)
-		}
-	}
+	"poct1a":     itemFamily,
 }
 
 // Core is the receiving side of the model's protocol; nil for LIS02 and HL7, whose
@@ -66,6 +44,8 @@ func (p *Profile) Core() session.Core {
 		return beckman.NewLink(*p.f.AU)
 	case "text":
 		return textline.NewReceiver(p.f.Text)
+	case "poct1a":
+		return poct1a.NewLink(p.POCTDialect(), time.Now)
 	}
 	return nil
 }
@@ -78,6 +58,8 @@ func (p *Profile) records(message []byte) ([]item.Record, []string, error) {
 		return bci.Records(message)
 	case "beckman-au":
 		return p.f.AU.Records(message)
+	case "poct1a":
+		return poct1a.Records(message)
 	default:
 		records, problems := p.f.Text.Records(message)
 		return records, problems, nil

@@ -23,9 +23,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"nhip/drivers/beckman"
 	"nhip/drivers/profiles"
-	"nhip/drivers/textline"
 )
 
 // FileName is the name of a profile in its folder.
@@ -218,15 +216,17 @@ type file struct {
 	// group is the code.
 	CodeForm       pattern `toml:"code_form"`
 	CodeFormSource string  `toml:"code_form_source"`
+	// SpecimenForm matches an identifier with padding of the analyser's own around it;
+	// its one group is the identifier.
+	SpecimenForm       pattern `toml:"specimen_form"`
+	SpecimenFormSource string  `toml:"specimen_form_source"`
 	// Sender matches H.5 or MSH-3. Its named groups model, serial and software
 	// describe the device.
 	Sender pattern `toml:"sender"`
 
 	// Times is how the device writes a time, where it is not YYYYMMDDhhmmss.
 	Times []string `toml:"times"`
-	// Text and Beckman are the formats of the protocols that need one.
-	Text *textline.Format `toml:"text"`
-	AU   *beckman.Layout  `toml:"au"`
+	wires          // what is spoken on the connection
 
 	Parts    parts  `toml:"parts"`
 	PartsWhy string `toml:"parts_source"`
@@ -494,7 +494,7 @@ func (c *checker) head(f *file, folder string) {
 	}
 	c.needs("source", "source", f.Source)
 	c.wire(f)
-	c.wireFormat(f)
+	c.link(f)
 	switch f.Codes {
 	case "", "declared":
 		if len(f.Tests) == 0 {
@@ -519,6 +519,12 @@ func (c *checker) head(f *file, folder string) {
 		c.needs("code_form_source", "the source of code_form", f.CodeFormSource)
 		if f.CodeForm.anywhere.NumSubexp() != 1 {
 			c.bad("code_form", "needs one group, the code")
+		}
+	}
+	if f.SpecimenForm.given() {
+		c.needs("specimen_form_source", "the source of specimen_form", f.SpecimenFormSource)
+		if f.SpecimenForm.anywhere.NumSubexp() != 1 {
+			c.bad("specimen_form", "needs one group, the identifier")
 		}
 	}
 	c.needs("parts_source", "the source of [parts]", f.PartsWhy)

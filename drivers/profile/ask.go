@@ -1,0 +1,460 @@
+package profile
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nhip/drivers/astm/e1394"
+	"nhip/drivers/fold"
+	"nhip/gateway/record"
+)
+
+// A query says where a Q record (LIS02) has what it asks for: [query]. Paths are
+// fields of Q, "Q.3.2"; alternatives are separated by commas.
+type query struct {
+	Source    string `toml:"source"`
+	Specimen  asked  `toml:"specimen"` // each repetition of the field is a specimen
+	Rack      asked  `toml:"rack"`
+	Position  asked  `toml:"position"`
+	Sequence  asked  `toml:"sequence"`
+	Type      asked  `toml:"specimen_type"`
+	Container asked  `toml:"container"`
+	Tests     asked  `toml:"tests"`
+	// All is what stands for all specimens, or for all tests.
+	All string `toml:"all"`
+	// Cancel recognises a query that withdraws an earlier one.
+	Cancel []cancel `toml:"cancel"`
+}
+
+type cancel struct {
+	Path   asked  `toml:"path"`
+	Is     string `toml:"is"`
+	Source string `toml:"source"`
+}
+
+// asked are alternative places in a Q record, "Q.3.2, Q.3.1".
+type asked []e1394.Path
+
+// UnmarshalText reads them.
+func (a *asked) UnmarshalText(text []byte) error {
+	*a = nil
+	for one := range strings.SplitSeq(string(text), ",") {
+		within, ok := strings.CutPrefix(strings.TrimSpace(one), "Q.")
+		p, err := e1394.ParsePath(within)
+		if !ok || err != nil || p.Repeat != 0 {
+			return fmt.Errorf("bad path %q: it is like Q.3.2", one)
+		}
+		*a = append(*a, p)
+	}
+	return nil
+}
+
+// get is the first of the places that is not blank, in a repetition of the field
+// (from 1; 0: in the first).
+func (a asked) get(q e1394.Record, repeat int) string {
+	for _, p := range a {
+		p.Repeat = max(repeat, 1)
+		if text := strings.TrimSpace(q.At(p)); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// most is how many specimens or tests one query may name.
+const most = 500
+
+// all are the texts of all repetitions.
+func (a asked) all(q e1394.Record) []string {
+	if len(a) == 0 {
+		return nil
+	}
+	var texts []string
+	for i := range min(max(q.Repeats(a[0].Field), 1), most) {
+		if text := a.get(q, i+1); text != "" && !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// Asks reports whether the profile declares how the model asks for work.
+func (p *Profile) Asks() bool { return p.f.Query != nil }
+
+// Queries are what a LIS02 message asks for; none where it has no Q record, or the
+// profile does not say how the model asks.
+func (p *Profile) Queries(message []byte) []record.Query {
+	d := p.f.Query
+	if d == nil || !isASTM(p.f.Protocol) {
+		return nil
+	}
+	m, err := e1394.Parse(message)
+	if err != nil {
+		return nil
+	}
+	var all []record.Query
+	for _, r := range m.Records {
+		if r.Type() != "Q" || len(r.Bytes) > maxContext {
+			continue
+		}
+		q := record.Query{
+			Specimens: d.Specimen.all(r), Tests: d.Tests.all(r),
+			Rack: d.Rack.get(r, 0), Position: d.Position.get(r, 0), Sequence: d.Sequence.get(r, 0),
+			SpecimenType: d.Type.get(r, 0), Container: d.Container.get(r, 0),
+			ID: strings.TrimSpace(r.Get("2")),
+		}
+		if d.All != "" {
+			q.All = slices.Contains(q.Specimens, d.All)
+			q.Specimens = slices.DeleteFunc(q.Specimens, func(s string) bool { return s == d.All })
+			q.Tests = slices.DeleteFunc(q.Tests, func(s string) bool { return s == d.All })
+		}
+		for _, c := range d.Cancel {
+			q.Cancel = q.Cancel || c.Path.get(r, 0) == c.Is
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
+// An answer says how work is handed to the model: [answer].
+type answer struct {
+	Source string `toml:"source"`
+	// Deadline: an answer that is later is not given: "18s".
+	Deadline span `toml:"deadline"`
+	// Per is "specimen" (default): one O record with all tests as repetitions, or
+	// "test": one O record for each.
+	Per string `toml:"per"`
+	// Unknown is what a specimen without orders gets: "nothing" (default),
+	// "no-information" (H, then L with the termination code I), or "order", an O record
+	// with the fields of [[answer.unknown_field]] and no tests.
+	Unknown string `toml:"unknown"`
+	// Names is "ascii" (default) or "utf-8".
+	Names string `toml:"names"`
+
+	Fields        []set `toml:"field"`
+	UnknownFields []set `toml:"unknown_field"`
+}
+
+// A set puts a text at a place of H, P, O or L. Words in braces are replaced:
+// {specimen} {specimen_type} {rack} {position} {sequence} {container} {test}
+// {priority} {order} {collected} {patient_id} {name} {family} {middle} {given}
+// {birth} {sex} {now} {number}. A field with {test} is repeated for every test where
+// Per is "specimen"; {number} counts the records of a type.
+type set struct {
+	Path string `toml:"path"`
+	Is   string `toml:"is"`
+}
+
+type span time.Duration
+
+// UnmarshalText reads "18s".
+func (s *span) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is no duration like 18s", text)
+	}
+	*s = span(d)
+	return nil
+}
+
+var (
+	setForm  = regexp.MustCompile(`^([HPOL])\.([1-9][0-9]?)(\.[1-9][0-9]?)?$`)
+	wordForm = regexp.MustCompile(`\{[^}]*\}`)
+	words    = []string{"specimen", "specimen_type", "rack", "position", "sequence", "container", "test", "priority", "order", "collected",
+		"patient_id", "name", "family", "middle", "given", "birth", "sex", "now", "number"}
+)
+
+// defaultDeadline is within the 15 s and more that LIS01 systems wait; a model that
+// waits less says so.
+const defaultDeadline = 10 * time.Second
+
+// Deadline is until when a query of the model has to be answered.
+func (p *Profile) Deadline() time.Duration {
+	if p.f.Answer == nil || p.f.Answer.Deadline == 0 {
+		return defaultDeadline
+	}
+	return time.Duration(p.f.Answer.Deadline)
+}
+
+// Answers reports whether the profile declares how work is handed to the model.
+func (p *Profile) Answers() bool { return p.f.Answer != nil }
+
+func (c *checker) ask(f *file) {
+	if q := f.Query; q != nil {
+		c.needs("query", "source", q.Source)
+		if !isASTM(f.Protocol) {
+			c.bad("query", "is for protocol %q; the others have one form of query", ASTM)
+		}
+		if len(q.Specimen) == 0 && len(q.Rack) == 0 {
+			c.bad("query", "specimen is missing")
+		}
+		for i, one := range q.Cancel {
+			place := fmt.Sprintf("[[query.cancel]] number %d", i+1)
+			c.needs(place, "is", one.Is)
+			c.needs(place, "source", one.Source)
+		}
+	}
+	a := f.Answer
+	if a == nil {
+		return
+	}
+	c.needs("answer", "source", a.Source)
+	if !isASTM(f.Protocol) {
+		c.bad("answer", "is for protocol %q; the others have one form of answer", ASTM)
+	}
+	c.word("answer.per", a.Per, "specimen", "test")
+	c.word("answer.unknown", a.Unknown, "nothing", "no-information", "order")
+	c.word("answer.names", a.Names, "ascii", "utf-8")
+	if (a.Unknown == "order") != (len(a.UnknownFields) > 0) {
+		c.bad("answer", `unknown = "order" and [[answer.unknown_field]] belong together`)
+	}
+	hasTest := false
+	for _, s := range slices.Concat(a.Fields, a.UnknownFields) {
+		c.set(s)
+		hasTest = hasTest || strings.Contains(s.Is, "{test}")
+	}
+	if !hasTest {
+		c.bad("answer", "no field has {test}")
+	}
+}
+
+func (c *checker) word(place, value string, allowed ...string) {
+	if value != "" && !slices.Contains(allowed, value) {
+		c.bad(place, "%q is none of %q", value, allowed)
+	}
+}
+
+func (c *checker) set(s set) {
+	if !setForm.MatchString(s.Path) || s.Path == "H.2" || strings.HasPrefix(s.Path, "H.2.") {
+		c.bad("answer", "%q is no field of H, P, O or L that can be set", s.Path)
+	}
+	for _, w := range wordForm.FindAllString(s.Is, -1) {
+		if !slices.Contains(words, w[1:len(w)-1]) {
+			c.bad("answer", "%s: %s is none of the words", s.Path, w)
+		}
+	}
+}
+
+// Answer is the records, H to L, that hand out work in answer to a query in message;
+// nil where the profile says that nothing is answered. now has the zone of the site.
+// Work for specimens that were not asked for is an error.
+func (p *Profile) Answer(message []byte, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
+	if p.f.Answer == nil {
+		return nil, nil
+	}
+	m, err := e1394.Parse(message)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range work {
+		if len(q.Specimens) > 0 && !slices.Contains(q.Specimens, w.Specimen) {
+			return nil, fmt.Errorf("profile: work for a specimen that was not asked for")
+		}
+	}
+	return p.compose(m.Delimiters(), q, work, now)
+}
+
+// Download is the records that hand out work that nobody asked for.
+func (p *Profile) Download(work []record.Work, now time.Time) ([]byte, error) {
+	if p.f.Answer == nil {
+		return nil, fmt.Errorf("profile: %s does not say how work is handed out", p.f.ID)
+	}
+	return p.compose(e1394.Standard, record.Query{}, work, now)
+}
+
+// compose writes the records.
+func (p *Profile) compose(d e1394.Delimiters, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
+	w := &writer{a: p.f.Answer, d: d, q: q, now: now, numbers: map[string]int{}}
+	answered := map[string]bool{}
+	w.record("H", record.Work{}, nil, false)
+	for _, one := range work {
+		if len(one.Tests) == 0 {
+			continue
+		}
+		answered[one.Specimen] = true
+		w.patient(one)
+		w.order(one)
+	}
+	open := false
+	for _, id := range q.Specimens {
+		if answered[id] {
+			continue
+		}
+		open = true
+		if w.a.Unknown == "order" {
+			one := record.Work{Specimen: id}
+			w.patient(one)
+			w.record("O", one, nil, true)
+		}
+	}
+	if len(answered) == 0 && (w.a.Unknown == "" || w.a.Unknown == "nothing") {
+		return nil, w.err
+	}
+	l := "N"
+	if open && len(answered) == 0 && w.a.Unknown == "no-information" {
+		l = "I"
+	}
+	w.terminator(l)
+	return w.out, w.err
+}
+
+// writer builds the records of one answer.
+type writer struct {
+	a       *answer
+	d       e1394.Delimiters
+	q       record.Query
+	now     time.Time
+	numbers map[string]int
+	out     []byte
+	err     error
+}
+
+func (w *writer) patient(one record.Work) {
+	if slices.ContainsFunc(w.a.Fields, func(s set) bool { return s.Path[0] == 'P' }) {
+		w.record("P", one, nil, false)
+		w.numbers["O"] = 0
+	}
+}
+
+func (w *writer) order(one record.Work) {
+	if w.a.Per != "test" {
+		w.record("O", one, one.Tests, false)
+		return
+	}
+	for _, test := range one.Tests {
+		w.record("O", one, []string{test}, false)
+	}
+}
+
+// record writes one record with its fields; unknown: of a specimen without orders.
+func (w *writer) record(kind string, one record.Work, tests []string, unknown bool) {
+	w.numbers[kind]++
+	r := w.d.NewRecord(kind)
+	fields := w.a.Fields
+	if unknown {
+		fields = slices.Concat(fields, w.a.UnknownFields)
+	}
+	if kind != "H" {
+		w.set(&r, "2", strconv.Itoa(w.numbers[kind]))
+	}
+	for _, s := range fields {
+		within, mine := strings.CutPrefix(s.Path, kind+".")
+		if !mine {
+			continue
+		}
+		if !strings.Contains(s.Is, "{test}") {
+			w.set(&r, within, w.words(s.Is, one, ""))
+			continue
+		}
+		for i, test := range tests {
+			w.set(&r, repetition(within, i+1), w.words(s.Is, one, test))
+		}
+	}
+	w.out = append(append(w.out, r.Bytes...), '\r')
+}
+
+// repetition is a path within a repetition of its field.
+func repetition(path string, n int) string {
+	field, component, dotted := strings.Cut(path, ".")
+	path = field + "[" + strconv.Itoa(n) + "]"
+	if dotted {
+		path += "." + component
+	}
+	return path
+}
+
+func (w *writer) set(r *e1394.Record, path, text string) {
+	if text == "" || w.err != nil {
+		return
+	}
+	w.err = r.Set(path, text)
+}
+
+// terminator writes L with its code, unless the profile sets it.
+func (w *writer) terminator(code string) {
+	r := w.d.NewRecord("L")
+	w.set(&r, "2", "1")
+	w.set(&r, "3", code)
+	for _, s := range w.a.Fields {
+		if within, mine := strings.CutPrefix(s.Path, "L."); mine && code != "I" {
+			w.set(&r, within, s.Is)
+		}
+	}
+	w.out = append(append(w.out, r.Bytes...), '\r')
+}
+
+// words replaces the words in braces.
+func (w *writer) words(text string, one record.Work, test string) string {
+	return wordForm.ReplaceAllStringFunc(text, func(word string) string {
+		said := w.word(word[1:len(word)-1], one, test)
+		if w.a.Names != "utf-8" {
+			said = fold.ASCII(said)
+		}
+		return said
+	})
+}
+
+func (w *writer) word(name string, one record.Work, test string) string {
+	switch name {
+	case "specimen":
+		return one.Specimen
+	case "specimen_type":
+		if one.SpecimenType == "" {
+			return w.q.SpecimenType
+		}
+		return one.SpecimenType
+	case "rack":
+		return w.q.Rack
+	case "position":
+		return w.q.Position
+	case "sequence":
+		return w.q.Sequence
+	case "container":
+		return w.q.Container
+	case "test":
+		return test
+	case "priority":
+		if one.Priority == "" {
+			return "R"
+		}
+		return one.Priority
+	case "order":
+		return one.Order
+	case "collected":
+		if one.Collected.At.IsZero() {
+			return one.Collected.Text
+		}
+		return one.Collected.At.In(w.now.Location()).Format("20060102150405")
+	case "now":
+		return w.now.Format("20060102150405")
+	}
+	return w.person(name, one)
+}
+
+func (w *writer) person(name string, one record.Work) string {
+	if one.Patient == nil {
+		return ""
+	}
+	n := one.Patient.Name
+	switch name {
+	case "patient_id":
+		return one.Patient.ID
+	case "name":
+		return strings.Join(strings.Fields(n.Family+" "+n.Middle+" "+n.Given), " ")
+	case "family":
+		return n.Family
+	case "middle":
+		return n.Middle
+	case "given":
+		return n.Given
+	case "birth":
+		return one.Patient.Birth
+	case "sex":
+		return one.Patient.Sex
+	}
+	return ""
+}
