@@ -516,6 +516,11 @@ func (x *extractor) readOrder() {
 	if position := x.in.trimmed(parts.Position); position != "" {
 		o.specimen.Rack += "/" + position
 	}
+	if x.p.f.SpecimenForm.given() {
+		if found := x.p.f.SpecimenForm.entire.FindStringSubmatch(o.specimen.ID); found != nil {
+			o.specimen.ID = strings.TrimSpace(found[1])
+		}
+	}
 	if x.met(x.p.unread) {
 		o.specimen.ID = ""
 		x.problem("order %d: the analyser could not read the specimen identifier", x.orders)

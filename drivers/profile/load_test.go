@@ -86,6 +86,8 @@ func TestLoadErrorsNameThePlace(t *testing.T) {
 		{"bad pattern", `name = "Model"`, "name = \"Model\"\nsender = '('", "line 3", "bad pattern"},
 		{"sender group", `name = "Model"`, "name = \"Model\"\nsender = '(?P<owner>.)'", "sender", "owner"},
 		{"code form without its source", `name = "Model"`, "name = \"Model\"\ncode_form = '(.)/.*'", "code_form_source", "missing"},
+		{"specimen form without its source", `name = "Model"`, "name = \"Model\"\nspecimen_form = '0*(.*)'", "specimen_form_source", "missing"},
+		{"specimen form without a group", `name = "Model"`, "name = \"Model\"\nspecimen_form = '.'\nspecimen_form_source = \"x\"", "specimen_form", "one group"},
 		{"code form without a group", `name = "Model"`, "name = \"Model\"\ncode_form = '.'\ncode_form_source = \"x\"", "code_form", "one group"},
 		{"control without a path", "[[tests]]", "[[control]]\nis = \"Q\"\nsource = \"x\"\n[[tests]]", "[[control]] number 1", "path"},
 		{"control without a text", "[[tests]]", "[[control]]\npath = \"O.12\"\nsource = \"x\"\n[[tests]]", "[[control]] number 1", "is and matches"},
