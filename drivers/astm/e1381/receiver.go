@@ -71,6 +71,12 @@ func NewReceiver(maxFrame, maxMessage int) *Receiver {
 // Neutral is true while there is no session.
 func (r *Receiver) Neutral() bool { return r.state == neutral }
 
+// rests is true between two sessions; where sessions are not closed, between two
+// messages.
+func (r *Receiver) rests() bool {
+	return r.state == neutral || r.dialect.Open && r.state == waiting && len(r.text) == 0
+}
+
 // Ignored counts the bytes that were no part of the protocol: before ENQ, and
 // between frames.
 func (r *Receiver) Ignored() int { return r.ignored }

@@ -29,12 +29,14 @@ type Handler interface {
 
 const (
 	storeTime = 10 * time.Second // leaves time for a NAK within the sender's 15 s
-	writeTime = 10 * time.Second // for the one byte of a reply
+	writeTime = 10 * time.Second // for a write, and more for a long one
 )
 
 // ServeOptions are the options of Serve. Limits of zero are MaxFrame and MaxMessage.
 type ServeOptions struct {
 	Handler    Handler
+	Dialect    Dialect
+	Outbox     *Outbox // what is sent to the instrument; nil: nothing
 	MaxFrame   int
 	MaxMessage int
 	Log        *slog.Logger // nil: no log
@@ -44,19 +46,22 @@ type ServeOptions struct {
 // port.Superseded, and this one was between two sessions.
 var ErrSuperseded = errors.New("e1381: the device has a newer connection")
 
-// Serve receives on c until the line is cut, ctx is done or c is superseded, and
-// says which. It does not close c. A failed Store is answered by NAK and does not
+// Serve receives on c, and sends what is in the outbox while the line is neutral,
+// until the line is cut, ctx is done or c is superseded, and says which. The outbox is
+// closed then: who waits is told that it was not sent. It does not close c. A failed Store is answered by NAK and does not
 // end it; a failed Incomplete or Ended does, for there is no reply to refuse with.
 func Serve(ctx context.Context, c port.Conn, o ServeOptions) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{ctx: ctx, c: c, o: o, r: NewReceiver(o.MaxFrame, o.MaxMessage)}
+	s := &server{ctx: ctx, c: c, o: o, l: NewLine(o.Dialect, o.MaxFrame, o.MaxMessage)}
 	err := s.serve()
-	if n := s.r.Ignored(); n > 0 {
+	if n := s.l.Ignored(); n > 0 {
 		s.o.Log.Info("ASTM bytes outside of frames were ignored", "peer", c.Peer(), "bytes", n)
 	}
-	if cut := s.do(s.r.Cut(cutReason(ctx, err))); cut != nil {
+	cut := s.do(s.l.Cut(cutReason(ctx, err)))
+	o.Outbox.close(&FailedError{Reason: cutReason(ctx, err)})
+	if cut != nil {
 		return cut
 	}
 	return err
@@ -76,8 +81,9 @@ type server struct {
 	ctx      context.Context
 	c        port.Conn
 	o        ServeOptions
-	r        *Receiver
-	deadline time.Time // of the receiver's timer; zero: none
+	l        *Line
+	deadline time.Time // of the line's timer; zero: none
+	out      Outgoing  // that the line has
 }
 
 func (s *server) serve() error {
@@ -94,8 +100,14 @@ func (s *server) serve() error {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
 		}
-		if s.r.Neutral() && closed(superseded) {
+		if s.l.Neutral() && closed(superseded) {
 			return ErrSuperseded
+		}
+		if offered, err := s.offer(); offered || err != nil {
+			if err != nil {
+				return err
+			}
+			continue // with its timer
 		}
 		n, err := s.c.Read(buf)
 		if err := s.received(buf[:n]); err != nil {
@@ -104,7 +116,8 @@ func (s *server) serve() error {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
-				if err := s.do(s.r.TimedOut()); err != nil {
+				s.deadline = time.Time{}
+				if err := s.do(s.l.TimedOut()); err != nil {
 					return err
 				}
 			}
@@ -120,13 +133,15 @@ func (s *server) interrupt(superseded <-chan struct{}) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		past := time.Unix(1, 0)
+		past, ready := time.Unix(1, 0), s.o.Outbox.ready()
 		for superseded := superseded; ; {
 			select {
 			case <-quit:
 				return
 			case <-superseded:
 				superseded = nil
+				s.c.SetReadDeadline(past)
+			case <-ready:
 				s.c.SetReadDeadline(past)
 			case <-s.ctx.Done():
 				s.c.SetReadDeadline(past)
@@ -148,7 +163,7 @@ func closed(c <-chan struct{}) bool {
 
 func (s *server) received(p []byte) error {
 	for len(p) > 0 {
-		n, actions := s.r.Receive(p)
+		n, actions := s.l.Receive(p)
 		p = p[n:]
 		if err := s.do(actions); err != nil {
 			return err
@@ -166,11 +181,11 @@ func (s *server) do(actions []Action) error {
 			if a.Why != "" {
 				s.o.Log.Warn("ASTM frame refused", "peer", s.c.Peer(), "why", a.Why)
 			}
-			if err := s.c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			if err := s.c.SetWriteDeadline(time.Now().Add(frameTime(len(a.Bytes)))); err != nil {
 				return err
 			}
 			if _, err := s.c.Write(a.Bytes); err != nil {
-				return fmt.Errorf("e1381: reply to %s: %w", s.c.Peer(), err)
+				return fmt.Errorf("e1381: send to %s: %w", s.c.Peer(), err)
 			}
 		case Wait:
 			s.deadline = time.Time{}
@@ -180,13 +195,18 @@ func (s *server) do(actions []Action) error {
 		case Store:
 			if err := s.store(ctx, a.Messages); err != nil {
 				s.o.Log.Error("ASTM message not stored", "peer", s.c.Peer(), "error", err)
-				return s.do(s.r.StoreFailed())
+				return s.do(s.l.StoreFailed())
 			}
 		case Incomplete:
 			s.o.Log.Warn("ASTM message incomplete", "peer", s.c.Peer(), "why", a.Reason, "bytes", len(a.Fragment.Records))
 			if err := s.o.Handler.Incomplete(ctx, a.Fragment, a.Reason); err != nil {
 				return fmt.Errorf("e1381: incomplete message not stored: %w", err)
 			}
+		case Sent:
+			s.sent(nil)
+		case Failed:
+			s.o.Log.Warn("ASTM message not sent", "peer", s.c.Peer(), "why", a.Reason, "frames", a.Accepted)
+			s.sent(&FailedError{a.Reason, a.Accepted})
 		case Ended:
 			if err := s.o.Handler.Ended(ctx); err != nil {
 				return fmt.Errorf("e1381: end of session not stored: %w", err)
@@ -194,6 +214,25 @@ func (s *server) do(actions []Action) error {
 		}
 	}
 	return nil
+}
+
+// offer gives the line what is to be sent, when it is free.
+func (s *server) offer() (bool, error) {
+	if !s.l.Free() {
+		return false, nil
+	}
+	out, ok := s.o.Outbox.take()
+	if !ok {
+		return false, nil
+	}
+	s.out = out
+	return true, s.do(s.l.Offer(out.Frames))
+}
+
+func (s *server) sent(err error) {
+	done := s.out.Done
+	s.out = Outgoing{}
+	done(err)
 }
 
 func (s *server) store(ctx context.Context, messages []Message) error {

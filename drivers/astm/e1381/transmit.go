@@ -28,9 +28,6 @@ type YieldedError struct{ Unread []byte }
 
 func (e *YieldedError) Error() string { return "e1381: the other side has the line" }
 
-// drainTime is how long the line has to be silent before a bid for it.
-const drainTime = 20 * time.Millisecond
-
 // Transmit sends the frames in one session on c, which has to be neutral, and
 // returns nil when all were acknowledged. Bytes that are still on the line from
 // before are dropped first: a late ACK would be taken for that of ENQ, and every ACK
