@@ -26,6 +26,9 @@ type Steps struct {
 	Log    *slog.Logger
 	// Connection names the modality of an association.
 	Connection func(service.Peer) string
+	// Performed adds to the batch what a step, as it is now, says of orders; its result
+	// is called with what the commit said. It may be nil.
+	Performed func(b *storage.Batch, connection string, whole *dicom.Dataset) (end func(error))
 }
 
 // A step is what is kept under the UID of a step: where its parts are.
@@ -44,7 +47,7 @@ func (s *Steps) Create(ctx context.Context, r mpps.Request, d *dicom.Dataset) er
 		return errors.Join(err, known(ok))
 	}
 	connection := s.Connection(r.Peer)
-	err := s.keep(ctx, r, d, step{Connection: connection, State: mpps.InProgress}, attributesOfStep(r, d))
+	err := s.keep(ctx, r, d, d, step{Connection: connection, State: mpps.InProgress}, attributesOfStep(r, d))
 	if errors.Is(err, storage.ErrExists) {
 		return mpps.ErrExists
 	}
@@ -100,7 +103,7 @@ func (s *Steps) Set(ctx context.Context, r mpps.Request, change, merged *dicom.D
 	if state, ok := mpps.StateOf(merged); ok {
 		st.State = state
 	}
-	if err := s.keep(ctx, r, change, st, map[string]string{intake.AttrSOPInstance: r.SOPInstanceUID, intake.AttrCommand: intake.CommandSet}); err != nil {
+	if err := s.keep(ctx, r, change, merged, st, map[string]string{intake.AttrSOPInstance: r.SOPInstanceUID, intake.AttrCommand: intake.CommandSet}); err != nil {
 		return err
 	}
 	s.Log.Info("performed procedure step changed", "modality", st.Connection, "step", r.SOPInstanceUID, "state", st.State)
@@ -109,7 +112,7 @@ func (s *Steps) Set(ctx context.Context, r mpps.Request, change, merged *dicom.D
 
 // keep commits a part of a step. The state that names the parts cannot name the
 // entry of its own commit: the reference is kept under a key of its own.
-func (s *Steps) keep(ctx context.Context, r mpps.Request, d *dicom.Dataset, st step, attrs map[string]string) error {
+func (s *Steps) keep(ctx context.Context, r mpps.Request, d, whole *dicom.Dataset, st step, attrs map[string]string) error {
 	var body bytes.Buffer
 	if err := d.Write(&body, uid.ExplicitVRLittleEndian); err != nil {
 		return refused(dimse.InvalidAttributeValue, "the data set cannot be written")
@@ -119,13 +122,18 @@ func (s *Steps) keep(ctx context.Context, r mpps.Request, d *dicom.Dataset, st s
 	if err != nil {
 		return err
 	}
+	end := func(error) {}
 	err = s.Intake.Told(ctx, intake.KindStep, st.Connection, r.Address.String(), body.Bytes(), attrs, func(b *storage.Batch, j storage.Entry) {
 		if n == 0 {
 			b.IfAbsent(intake.StepKey(r.SOPInstanceUID))
 		}
 		b.Put(intake.StepKey(r.SOPInstanceUID), value)
 		b.PutRef(intake.StepPartKey(r.SOPInstanceUID, n), j)
+		if s.Performed != nil {
+			end = s.Performed(b, st.Connection, whole)
+		}
 	})
+	end(err)
 	if errors.Is(err, storage.ErrDiskFull) {
 		return refused(dimse.ResourceLimitation, "the gateway's disk is too full, send again later")
 	}

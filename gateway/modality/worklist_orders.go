@@ -88,6 +88,9 @@ func (s *Scheduled) entries(e orders.Entry, style Style) (all []*dicom.Dataset) 
 			continue
 		}
 		for _, step := range v.Imaging.Steps {
+			if step.Done {
+				continue
+			}
 			all = append(all, s.entry(e, v, step, style))
 		}
 	}
@@ -124,6 +127,22 @@ func (s *Scheduled) start(e orders.Entry, step record.Step) time.Time {
 		}
 	}
 	return e.Received
+}
+
+// Joined are several sources as one. It is find.Source.
+type Joined []find.Source
+
+// Entities is find.Source.
+func (j Joined) Entities(ctx context.Context, q find.Query) iter.Seq2[*dicom.Dataset, error] {
+	return func(yield func(*dicom.Dataset, error) bool) {
+		for _, s := range j {
+			for d, err := range s.Entities(ctx, q) {
+				if !yield(d, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // A writer fills a data set. A value that does not fit its VR after all is left

@@ -482,6 +482,7 @@ func (e *Entry) update(i int, s record.Service) bool {
 		m.StudyInstanceUID, m.Made = x.Imaging.StudyInstanceUID, x.Imaging.Made
 		s.Imaging = &m
 	}
+	keepDone(x, &s)
 	if reflect.DeepEqual(*x, s) {
 		return false
 	}
@@ -491,6 +492,23 @@ func (e *Entry) update(i int, s record.Service) bool {
 	s.Progress, s.By, s.At = record.Received, "", time.Time{}
 	*x = s
 	return true
+}
+
+// keepDone gives the steps of the newer version what was performed of them already.
+func keepDone(have, s *record.Service) {
+	if have.Imaging == nil || s.Imaging == nil {
+		return
+	}
+	done := map[string]bool{}
+	for _, x := range have.Imaging.Steps {
+		done[x.ID] = x.Done
+	}
+	m := *s.Imaging
+	m.Steps = slices.Clone(m.Steps)
+	for i := range m.Steps {
+		m.Steps[i].Done = done[m.Steps[i].ID]
+	}
+	s.Imaging = &m
 }
 
 // describe takes what a message says of the order apart from its services, and

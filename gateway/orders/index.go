@@ -148,6 +148,9 @@ func markOf(e Entry, zone *time.Location) mark {
 			continue
 		}
 		for _, step := range s.Imaging.Steps {
+			if step.Done {
+				continue
+			}
 			m.steps = append(m.steps, stepMark{step.Modality, day(step.Start, zone)})
 		}
 	}

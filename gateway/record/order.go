@@ -159,6 +159,7 @@ type Step struct {
 	Location    string    `json:"location,omitempty"`
 	AETitles    []string  `json:"ae,omitempty"`
 	Start       time.Time `json:"start,omitzero"`
+	Done        bool      `json:"done,omitempty"` // performed, or given up: it is on no worklist
 }
 
 // Open reports whether something of the order is open or on hold.
