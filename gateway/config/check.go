@@ -63,6 +63,7 @@ func (c *Config) Check(env Env) []Problem {
 	}
 	k.maps()
 	k.orders()
+	k.authorities()
 	k.people()
 	k.alerts()
 	k.smtp()

@@ -41,6 +41,7 @@ type Config struct {
 	Modalities   []Modality    `toml:"modality"`
 	Monitors     []Monitor     `toml:"monitor"`
 	HL7Peers     []HL7Peer     `toml:"hl7_peer"`
+	Authorities  []Authority   `toml:"authority"`
 	MQTTUsers    []MQTTUser    `toml:"mqtt_user"`
 	People       []Person      `toml:"person"`
 	Destinations []Destination `toml:"destination"`
@@ -165,6 +166,8 @@ type Analyser struct {
 	TimeZone *time.Location `toml:"time_zone" default:""`           // nil: the site's; see Zone
 	Silent   time.Duration  `toml:"silent" default:"0" never:"yes"` // no message for so long is an alert; 0: never
 	To       []string       `toml:"to" default:""`
+
+	Authority string `toml:"authority" default:""` // of the patient numbers that it says; empty: its own
 }
 
 // Modality is one [[modality]].
@@ -241,6 +244,9 @@ type HL7Peer struct {
 	Sequence bool   `toml:"sequence" default:"false"`
 	Folder   string `toml:"folder" default:""` // of batch files; after Load relative to the working directory
 
+	Patients  string   `toml:"patients" default:"take" oneof:"take pass"`
+	Authority []string `toml:"authority" default:""` // of identifiers that name none: NAME or TYPE=NAME
+
 	Orders         string   `toml:"orders" default:"take" oneof:"take pass"`
 	OrderKind      string   `toml:"order_kind" default:"auto" oneof:"auto laboratory imaging"` // of ORM and OMG
 	OrderSpecimen  []string `toml:"order_specimen" default:""`                                 // fields, the first that has a value
@@ -283,6 +289,11 @@ type Destination struct {
 	// kind = "hl7"
 	ReceivingApplication string `toml:"receiving_application" default:"" kind:"hl7"` // MSH-5
 	ReceivingFacility    string `toml:"receiving_facility" default:"" kind:"hl7"`    // MSH-6
+
+	Results     string   `toml:"results" default:"oru" oneof:"oru oul" kind:"hl7"`
+	Comparators string   `toml:"comparators" default:"text" oneof:"text sn" kind:"hl7"`
+	Status      string   `toml:"status" default:"none" oneof:"none orm oml" kind:"hl7"` // of orders
+	StatusOf    []string `toml:"status_of" default:"" kind:"hl7"`                       // the systems whose orders; empty: all
 
 	Mode           string        `toml:"mode" default:"original" oneof:"original enhanced" kind:"hl7"`
 	SettledBy      string        `toml:"settled_by" default:"application" oneof:"application accept" kind:"hl7"` // in the enhanced mode

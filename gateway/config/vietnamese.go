@@ -126,6 +126,13 @@ var vietnamese = map[string]string{
 	"%s: %q is no field of an order, such as %q":                              "%s: %q không phải là trường của chỉ định, ví dụ %q",
 	`order_modality %q is no modality of DICOM, such as "CT"`:                 `order_modality %q không phải là modality của DICOM, ví dụ "CT"`,
 
+	"also: %q is empty, or has characters that separate HL7 fields":                      "also: %q bị trống, hoặc có ký tự phân cách của HL7",
+	"authority: %q is not of the form NAME or TYPE=NAME":                                 "authority: %q không có dạng TÊN hoặc LOẠI=TÊN",
+	"authority: two authorities for identifiers of type %q":                              "authority: có hai nơi cấp cho mã loại %q",
+	`authority %q is empty, or has characters that separate HL7 fields (| ^ \ & ~) or =`: `authority %q bị trống, hoặc có ký tự phân cách của HL7 (| ^ \ & ~) hoặc dấu =`,
+	"%q is also that of %s":                              "%q cũng là của %s",
+	"status_of: there is no [[hl7_peer]] with name = %q": "status_of: không có [[hl7_peer]] nào với name = %q",
+
 	// Of one value.
 	"it is empty: write [] to switch the listener off": "bị trống: viết [] để tắt cổng này",
 	"%q is not of the form HOST:PORT":                  "%q không có dạng HOST:PORT",

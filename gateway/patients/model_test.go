@@ -1,6 +1,7 @@
 package patients
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ type model struct {
 type modelRecord struct {
 	numbers []string // in force
 	name    string
+	told    int // when: 0 never, else old or recent
 	into    int
 }
 
@@ -59,8 +61,14 @@ func (m model) make(numbers ...string) int {
 	return id
 }
 
+// When something was told.
+const (
+	old    = 1
+	recent = 2
+)
+
 // tell is a PID of one or two numbers; 0 means that it is refused.
-func (m model) tell(numbers []string, name string, late bool) int {
+func (m model) tell(numbers []string, name string, told int) int {
 	var known, survivors []int
 	for _, n := range numbers {
 		if id := m.numbers[n]; id != 0 {
@@ -77,7 +85,6 @@ func (m model) tell(numbers []string, name string, late bool) int {
 	switch {
 	case len(known) == 0:
 		id = m.make(numbers...)
-		late = false
 	case slices.Contains(known, survivors[0]):
 		id = survivors[0]
 	default:
@@ -91,8 +98,8 @@ func (m model) tell(numbers []string, name string, late bool) int {
 			r.numbers = append(r.numbers, n)
 		}
 	}
-	if inForce && !late && name != "" {
-		r.name = name
+	if inForce && told >= r.told {
+		r.name, r.told = cmp.Or(name, r.name), told
 	}
 	m.records[id] = r
 	return id
@@ -124,7 +131,7 @@ func (m model) merge(prior, target, name string) bool {
 	if prior == target || authority(prior) != authority(target) {
 		return false
 	}
-	to := m.tell([]string{target}, name, false)
+	to := m.tell([]string{target}, name, recent)
 	from := m.prior(prior)
 	if from == to {
 		return false
@@ -172,7 +179,7 @@ func (m model) change(prior, target, name string) bool {
 		r.numbers = append([]string{target}, r.numbers...)
 	}
 	m.records[id] = r
-	m.tell([]string{target}, name, false)
+	m.tell([]string{target}, name, recent)
 	return true
 }
 
@@ -180,7 +187,7 @@ func (m model) move(prior, target, name string) bool {
 	if prior == target || authority(prior) != authority(target) {
 		return false
 	}
-	to := m.tell([]string{target}, name, false)
+	to := m.tell([]string{target}, name, recent)
 	from := m.prior(prior)
 	if from == to {
 		return true
@@ -308,23 +315,15 @@ func (g *game) tell(t *rapid.T) {
 	if n := g.number(t, "second"); rapid.Bool().Draw(t, "two") && n != numbers[0] {
 		numbers = append(numbers, n)
 	}
-	late, at, name := rapid.IntRange(0, 3).Draw(t, "late") == 0, g.now(), g.name()
-	if late {
-		at = "20200101000000"
+	told, at, name := recent, g.now(), g.name()
+	if rapid.IntRange(0, 3).Draw(t, "late") == 0 {
+		told, at = old, "20200101000000"
 	}
 	var all []string
 	for _, n := range numbers {
 		all = append(all, cx(n))
 	}
-	g.play(t, func(m model) bool { return m.tell(numbers, name, late && g.told(m, numbers)) != 0 }, "A08", at, "PID|1||"+strings.Join(all, "~")+"||"+name)
-}
-
-// told reports whether something newer was told of the record that a message is for:
-// what was made known by a merge alone has no time.
-func (g *game) told(m model, numbers []string) bool {
-	c := m.clone()
-	id := c.tell(numbers, "", false)
-	return id != 0 && m.records[id].name != ""
+	g.play(t, func(m model) bool { return m.tell(numbers, name, told) != 0 }, "A08", at, "PID|1||"+strings.Join(all, "~")+"||"+name)
 }
 
 func (g *game) merge(t *rapid.T) {
