@@ -70,6 +70,13 @@ func decide(have *Entry, r Request, now time.Time) (Entry, Problem) {
 		return unknown(r, now)
 	}
 	e := have.clone()
+	switch {
+	case e.Order.Open() || r.Action.ends() || r.Action == Status:
+	case r.Action == New: // see begins
+		return e, Duplicate
+	default:
+		return e, Over
+	}
 	if !r.Action.ends() && r.Link == e.By && r.Said.Before(e.Said) {
 		return e, Superseded
 	}
@@ -372,9 +379,6 @@ func sameSpecimens(a, b record.Service) bool {
 
 // add adds the services of a new order to one that is known.
 func (e *Entry) add(r Request) Problem {
-	if !e.Order.Open() {
-		return Duplicate // see begins
-	}
 	taken := map[int]bool{}
 	added, finished := 0, 0
 	for _, s := range r.Order.Services {
@@ -424,9 +428,6 @@ func (e *Entry) begins(r Request) bool {
 
 // change makes the order what a message says.
 func (e *Entry) change(r Request) Problem {
-	if !e.Order.Open() {
-		return Over
-	}
 	taken := map[int]bool{}
 	done, finished := 0, 0
 	known := len(e.Order.Services)

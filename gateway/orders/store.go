@@ -228,12 +228,12 @@ type Match struct {
 	Taken   time.Time // of the specimen: collected, else received
 }
 
-// Specimen gives the open services of a specimen, by the time of the specimen, the
-// newest first, then as they were ordered. It reads the store only for what matches,
+// Specimen gives the open services of a specimen in the order in which they were
+// ordered. It reads the store only for what matches,
 // and waits for no commit.
 func (s *Store) Specimen(q SpecimenQuery) ([]Match, error) {
 	var all []Match
-	for _, id := range s.marked(bySpecimen, q.Specimen) {
+	for _, id := range slices.Backward(s.marked(bySpecimen, q.Specimen)) {
 		e, ok, err := s.Get(id)
 		if err != nil {
 			return nil, err
@@ -242,15 +242,6 @@ func (s *Store) Specimen(q SpecimenQuery) ([]Match, error) {
 			all = append(all, e.matches(q)...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Match) int {
-		if c := b.Taken.Compare(a.Taken); c != 0 {
-			return c
-		}
-		if a.Entry.ID != b.Entry.ID {
-			return int(int64(a.Entry.ID) - int64(b.Entry.ID))
-		}
-		return a.Service.ID - b.Service.ID
-	})
 	return all, nil
 }
 
