@@ -175,6 +175,7 @@ func number(port int, path string, keys ...string) (int, error) {
 type gateway struct {
 	*process
 	console, dicom, hl7 int
+	pacs                int // where its PACS is awaited
 	config              string
 }
 
@@ -182,13 +183,13 @@ type gateway struct {
 // or comes from loopback; away is a destination for all of it that does not answer,
 // so that what is received is interpreted and queued, none sends it nowhere.
 func (b *bench) gateway(name string, away bool) (*gateway, error) {
-	g := &gateway{console: freePort(), dicom: freePort(), hl7: freePort(), config: b.path(name + ".toml")}
+	g := &gateway{console: freePort(), dicom: freePort(), hl7: freePort(), pacs: freePort(), config: b.path(name + ".toml")}
 	to := []string{"", ""}
 	var destinations string
 	if away {
 		to = []string{`"away"`, `"pacs"`}
 		destinations = fmt.Sprintf("[[destination]]\nname = \"away\"\nkind = \"hl7\"\naddress = %q\n"+
-			"[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = %q\ncalled_ae_title = \"PACS\"\n", address(freePort()), address(freePort()))
+			"[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = %q\ncalled_ae_title = \"PACS\"\n", address(freePort()), address(g.pacs))
 	}
 	text := fmt.Sprintf(`[site]
 id = "bench"
