@@ -274,7 +274,7 @@ func terminator(b []byte, field byte) bool {
 
 // message puts out one message.
 func (d *decoder) message(lines []line, frames []Frame) {
-	m := Message{Offset: lines[0].offset, Frames: frames, Records: []Record{}}
+	m := Message{Offset: lines[0].offset, Frames: frames, Records: []Record{}, delimiter: '|'}
 	if !headerRecord(lines[0].text) {
 		d.problem(m.Offset, "records outside of a message: no H record before them")
 	}
@@ -285,6 +285,9 @@ func (d *decoder) message(lines []line, frames []Frame) {
 	parsed, err := e1394.Parse(records)
 	if err != nil && !errors.Is(err, e1394.ErrNoHeader) {
 		d.problem(m.Offset, err.Error())
+	}
+	if d := parsed.Delimiters().Field; d != 0 {
+		m.delimiter = d
 	}
 	foreign := false
 	for _, r := range parsed.Records {

@@ -43,6 +43,8 @@ type Message struct {
 	// that the profile leaves out, by code.
 	Consumed map[string]int `json:"consumed,omitempty"`
 	Ignored  map[string]int `json:"ignored,omitempty"`
+
+	delimiter byte // of fields, ASTM
 }
 
 // A Frame is one LIS01 frame.
@@ -104,7 +106,7 @@ func Decode(recording []byte, protocol string, p *profile.Profile, zone *time.Lo
 	if err != nil {
 		return Output{}, err
 	}
-	if form == FormRaw {
+	if form == FormRaw || form == FormScreen {
 		return decodeBytes(recording, protocol, p, zone)
 	}
 	out := Output{Form: form, Messages: []Message{}, Problems: []Problem{}}

@@ -14,6 +14,7 @@ import (
 const (
 	FormRaw        = "raw"        // the bytes themselves
 	FormTranscript = "transcript" // ours, see package transcript
+	FormScreen     = "screen"     // copied from a terminal, control characters as ^B
 	FormHex        = "hex"        // hexadecimal digits without offsets
 	FormDump       = "hex dump"   // xxd, hexdump -C, Wireshark's "Follow TCP stream" as a hex dump
 	FormPackets    = "packets"    // Wireshark's and tshark's packet bytes: one hex dump a packet, with its headers
@@ -92,6 +93,9 @@ func Open(recording []byte) (form string, all []Conversation, problems []Problem
 	}
 	if b, ok := readHex(recording); ok {
 		return FormHex, []Conversation{{Chunks: []Chunk{{Bytes: b}}}}, nil, nil
+	}
+	if copied := uncaret(recording); copied != nil {
+		return FormScreen, []Conversation{{Chunks: []Chunk{{Bytes: copied.text}}}}, nil, nil
 	}
 	return FormRaw, []Conversation{{Chunks: []Chunk{{Bytes: recording}}}}, nil, nil
 }
