@@ -39,7 +39,8 @@ func (x *exchange) send(template []byte, id string) error {
 	if err == nil {
 		_, err = x.r.Discard(1)
 	}
-	if err == nil && !bytes.Contains(answer, []byte("MSA|AA|"+id)) {
+	// The message asks for an accept acknowledgement (MSH-15).
+	if err == nil && !bytes.Contains(answer, []byte("\rMSA|CA|"+id+"\r")) {
 		err = fmt.Errorf("message %s was answered with %d bytes and not accepted", id, len(answer))
 	}
 	return err
