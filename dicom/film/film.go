@@ -31,6 +31,7 @@ const (
 	PrinterInstance     = uid.PrinterInstance
 	PrintJobClass       = uid.PrintJob
 	LUTClass            = uid.PresentationLUT
+	AnnotationClass     = uid.BasicAnnotationBox
 )
 
 // Statuses of PS3.4 annex H.
@@ -71,6 +72,13 @@ type ImageBox struct {
 	Image                       *Image         // nil: empty
 }
 
+// An Annotation is a place of a film for text, PS3.3 section C.13.7.
+type Annotation struct {
+	SOPInstanceUID string
+	Position       int // from 1
+	Text           string
+}
+
 // A Film is a film box as it is printed, PS3.3 section C.13.3, with the film
 // session that it is in.
 type Film struct {
@@ -81,6 +89,7 @@ type Film struct {
 	Session               *dicom.Dataset // attributes of the film session
 	Box                   *dicom.Dataset // and of the film box
 	Images                []ImageBox     // by position
+	Annotations           []Annotation   // by position
 	LUTs                  map[string]*dicom.Dataset
 	Copies                int
 	Printed               int // how often this film was printed before
@@ -103,6 +112,7 @@ type Limits struct {
 	Images     int   // image boxes of a film; 100
 	Films      int   // film boxes at one time; 16
 	LUTs       int   // presentation LUTs at one time; 64
+	Texts      int   // annotation boxes of a film; 64
 	Rows       int   // of an image, and columns; 16,384
 	Pixels     int64 // bytes of the pixel data of one image; 512 MiB
 	Attributes int64 // bytes of a data set without pixel data; 512 KiB
@@ -112,7 +122,7 @@ func (l Limits) withDefaults() Limits {
 	for _, d := range []struct {
 		v  *int
 		to int
-	}{{&l.Images, 100}, {&l.Films, 16}, {&l.LUTs, 64}, {&l.Rows, 16384}} {
+	}{{&l.Images, 100}, {&l.Films, 16}, {&l.LUTs, 64}, {&l.Texts, 64}, {&l.Rows, 16384}} {
 		if *d.v == 0 {
 			*d.v = d.to
 		}
@@ -137,6 +147,7 @@ func (b *filmBox) film(s *session, luts map[string]*dicom.Dataset) Film {
 		Session:               s.attributes,
 		Box:                   b.attributes,
 		Images:                slices.Clone(b.images),
+		Annotations:           slices.Clone(b.annotations),
 		LUTs:                  luts,
 		Copies:                int(max(copies, 1)),
 		Printed:               b.printed,

@@ -41,6 +41,10 @@ type SCP struct {
 	Printer Printer
 	Limits  Limits
 	Formats Other // nil: no SLIDE, SUPERSLIDE and CUSTOM
+	// Annotations says how many annotation boxes a film has by its Annotation Display
+	// Format ID (2010,0030), which is the printer's business; nil: none. They are there
+	// where the requestor has negotiated them.
+	Annotations func(format string) int
 	// Unprinted, if set, is told of film boxes with an image that were not printed
 	// when their association ended.
 	Unprinted func(from service.Peer, films int)
@@ -65,7 +69,7 @@ const maxJobs = 1000
 func (s *SCP) Service() service.Service {
 	return service.Service{
 		AbstractSyntax: func(as string) bool {
-			return slices.Contains([]string{GrayscaleMeta, ColorMeta, PrinterClass, PrintJobClass, LUTClass}, as)
+			return slices.Contains([]string{GrayscaleMeta, ColorMeta, PrinterClass, PrintJobClass, LUTClass, AnnotationClass}, as)
 		},
 		Handlers: map[dimse.CommandField]association.Handler{
 			dimse.NCreateRQ: s.handler(s.create),
@@ -89,6 +93,9 @@ func (s *SCP) stateOf(a *association.Association) *state {
 		return st
 	}
 	st = &state{tree: tree{limits: s.Limits.withDefaults(), other: s.Formats, newUID: service.NewUID}, jobs: map[string]bool{}}
+	if negotiated(a, AnnotationClass) {
+		st.tree.texts = s.Annotations
+	}
 	if s.open == nil {
 		s.open = map[*association.Association]*state{}
 	}
@@ -164,17 +171,21 @@ func (s *SCP) create(_ context.Context, r *request) error {
 	return nil
 }
 
-// set is N-SET of an image box, or of the film session or a film box.
+// set is N-SET of an image or annotation box, or of the film session or a film box.
 func (s *SCP) set(ctx context.Context, r *request) error {
 	switch r.class {
 	case GrayscaleImageClass, ColorImageClass:
 		return s.setImage(ctx, r)
-	case SessionClass, BoxClass:
+	case SessionClass, BoxClass, AnnotationClass:
 		d, err := r.read()
 		if err != nil {
 			return err
 		}
-		r.rsp.Status = r.tree.set(r.instance, d)
+		if r.class == AnnotationClass {
+			r.rsp.Status = r.tree.setAnnotation(r.instance, d)
+		} else {
+			r.rsp.Status = r.tree.set(r.instance, d)
+		}
 		return nil
 	}
 	r.rsp.Status = failed(dimse.NoSuchSOPClass, "SOP class %s is not set here", r.class)
@@ -294,10 +305,14 @@ func (s *SCP) action(ctx context.Context, r *request) error {
 
 const actionPrint = 1
 
+// negotiated reports whether the association has a context of an abstract syntax.
+func negotiated(a *association.Association, abstractSyntax string) bool {
+	return slices.ContainsFunc(a.Contexts(), func(c association.Context) bool { return c.AbstractSyntax == abstractSyntax })
+}
+
 // job makes a print job where the requestor has negotiated that it asks for it.
 func (r *request) job() error {
-	asks := slices.ContainsFunc(r.a.Contexts(), func(c association.Context) bool { return c.AbstractSyntax == PrintJobClass })
-	if !asks || len(r.jobs) >= maxJobs {
+	if !negotiated(r.a, PrintJobClass) || len(r.jobs) >= maxJobs {
 		return nil
 	}
 	uid := service.NewUID()

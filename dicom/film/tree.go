@@ -16,6 +16,7 @@ import (
 type tree struct {
 	limits  Limits
 	other   Other
+	texts   func(format string) int // annotation boxes of an annotation display format
 	newUID  func() string
 	session *session
 	luts    map[string]*dicom.Dataset
@@ -28,12 +29,13 @@ type session struct {
 }
 
 type filmBox struct {
-	uid        string
-	color      bool
-	format     Format
-	attributes *dicom.Dataset
-	images     []ImageBox
-	printed    int
+	uid         string
+	color       bool
+	format      Format
+	attributes  *dicom.Dataset
+	images      []ImageBox
+	annotations []Annotation
+	printed     int
 }
 
 func failed(code uint16, format string, args ...any) dimse.Status {
@@ -65,7 +67,38 @@ func (t *tree) has(instance string) bool {
 		return true
 	}
 	_, i := t.image(instance)
-	return i >= 0
+	return i >= 0 || t.annotation(instance) != nil
+}
+
+// annotation is an annotation box, nil where there is none of that name.
+func (t *tree) annotation(instance string) *Annotation {
+	if t.session == nil {
+		return nil
+	}
+	for _, b := range t.session.boxes {
+		for i := range b.annotations {
+			if b.annotations[i].SOPInstanceUID == instance {
+				return &b.annotations[i]
+			}
+		}
+	}
+	return nil
+}
+
+// setAnnotation puts text into an annotation box, section H.4.4.2.1. As of an image
+// box, a position that is not the box's is a warning only.
+func (t *tree) setAnnotation(instance string, change *dicom.Dataset) dimse.Status {
+	a := t.annotation(instance)
+	if a == nil {
+		return failed(dimse.NoSuchSOPInstance, "no such annotation box")
+	}
+	if change.Has(tag.TextString) {
+		a.Text = change.Text(tag.TextString)
+	}
+	if p, ok := change.Int(tag.AnnotationPosition); ok && int(p) != a.Position {
+		return failed(dimse.AttributeValueOutOfRange, "annotation position is not %d", a.Position)
+	}
+	return dimse.Status{}
 }
 
 func (t *tree) box(instance string) *filmBox {
@@ -136,6 +169,11 @@ func (t *tree) createBox(asked string, attributes *dicom.Dataset, color bool) (s
 	for i := range format.Boxes() {
 		b.images = append(b.images, ImageBox{SOPClassUID: class, SOPInstanceUID: t.newUID(), Position: i + 1})
 	}
+	if id := attributes.Text(tag.AnnotationDisplayFormatID); id != "" && t.texts != nil {
+		for i := range min(t.texts(id), t.limits.Texts) {
+			b.annotations = append(b.annotations, Annotation{SOPInstanceUID: t.newUID(), Position: i + 1})
+		}
+	}
 	t.session.boxes = append(t.session.boxes, b)
 	return instance, b.answer(), dimse.Status{}
 }
@@ -153,6 +191,13 @@ func (b *filmBox) answer() *dicom.Dataset {
 		refs = append(refs, reference(i.SOPClassUID, i.SOPInstanceUID))
 	}
 	d.SetItems(tag.ReferencedImageBoxSequence, refs...)
+	if len(b.annotations) > 0 {
+		var texts []*dicom.Dataset
+		for _, a := range b.annotations {
+			texts = append(texts, reference(AnnotationClass, a.SOPInstanceUID))
+		}
+		d.SetItems(tag.ReferencedBasicAnnotationBoxSequence, texts...)
+	}
 	return d
 }
 

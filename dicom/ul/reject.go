@@ -22,6 +22,7 @@ var (
 	RejectApplicationContext  = AssociateRJ{RejectedPermanent, SourceUser, 2}
 	RejectCallingAETitle      = AssociateRJ{RejectedPermanent, SourceUser, 3}
 	RejectCalledAETitle       = AssociateRJ{RejectedPermanent, SourceUser, 7}
+	RejectUserIdentity        = AssociateRJ{RejectedPermanent, SourceACSE, 1} // no reason given: nothing to learn from
 	RejectProtocolVersion     = AssociateRJ{RejectedPermanent, SourceACSE, 2}
 	RejectTemporaryCongestion = AssociateRJ{RejectedTransient, SourcePresentation, 1}
 	RejectLocalLimitExceeded  = AssociateRJ{RejectedTransient, SourcePresentation, 2}

@@ -1,6 +1,10 @@
 package config
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"nhip/dicom/association"
+)
 
 // What a modality finds in the worklist.
 const (
@@ -47,4 +51,10 @@ func (m Modality) Password() (string, error) {
 		return "", nil
 	}
 	return firstLine(m.PasswordFile)
+}
+
+// ReportsTLS is how reports of storage commitment to a modality that has a certificate
+// are secured.
+func (c *Config) ReportsTLS(m Modality) association.TLS {
+	return association.TLS{Certificate: c.DICOM.TLSCertificate, Key: c.DICOM.TLSKey, CA: c.DICOM.TLSCA, ServerName: m.Certificate}
 }

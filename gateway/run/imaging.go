@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"nhip/dicom/association"
+	"nhip/dicom/commitment"
 	"nhip/dicom/dimse"
-	"nhip/dicom/echo"
 	"nhip/dicom/mpps"
 	"nhip/dicom/service"
 	"nhip/dicom/store"
 	"nhip/dicom/uid"
 	"nhip/dicom/ul"
-	"nhip/dicom/worklist"
 	"nhip/gateway/config"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
@@ -33,17 +32,23 @@ func (g *Gateway) startDICOM() {
 	for _, m := range g.cfg.Modalities {
 		g.states.set(m.Name, interpret.Modality, "waiting", "")
 	}
-	services := g.imagingServices()
+	ae, err := g.imagingServices()
+	if err != nil {
+		g.log.Error("dicom is not served", "error", err)
+		g.states.failed("dicom", reason.Text(err.Error()))
+		return
+	}
 	server := &association.Server{
-		Accept:          func(r association.Request) association.Answer { return g.accept(services, r) },
+		Accept:          func(r association.Request) association.Answer { return g.accept(ae, r) },
 		MaxAssociations: g.cfg.DICOM.MaxAssociations,
 		MaxPerPeer:      g.cfg.DICOM.MaxPerModality,
 		Known: func(from netip.Addr) bool {
-			return slices.ContainsFunc(g.cfg.Modalities, func(m config.Modality) bool { return config.Contains(m.Address, from) })
+			return slices.ContainsFunc(g.cfg.Modalities, func(m config.Modality) bool { return config.Contains(m.Address, from) }) ||
+				slices.ContainsFunc(g.cfg.Destinations, func(d config.Destination) bool { return d.Commitment && at(d.Address, from) })
 		},
 		Log:      g.log,
 		Ended:    g.associationEnded,
-		Handlers: services.Handlers(),
+		Handlers: ae.all().Handlers(),
 	}
 	if len(g.cfg.DICOM.Listen) > 0 {
 		g.keepOpen("dicom", func() ([]string, func(context.Context) error, error) {
@@ -59,9 +64,8 @@ func (g *Gateway) startDICOM() {
 	}
 }
 
-// imagingServices are the services of our application entity: what each modality
-// that is named may ask.
-func (g *Gateway) imagingServices() service.Mux {
+// imagingServices are the services of our application entity.
+func (g *Gateway) imagingServices() (*entity, error) {
 	s := &modality.Storage{
 		Intake: g.in, Spool: g.store.Spool(), Room: g.store.Room, Log: g.log,
 		Connection: func(r store.Request) string {
@@ -70,34 +74,42 @@ func (g *Gateway) imagingServices() service.Mux {
 		},
 		Stored: func(connection string, _ intake.ObjectOutcome) { g.states.seen(connection, interpret.Modality) },
 	}
-	syntax := store.AcceptsTransferSyntax()
 	g.storage = service.Service{
-		AbstractSyntax: store.Accepts(g.cfg.DICOM.SOPClasses...), TransferSyntax: syntax,
+		AbstractSyntax: store.Accepts(g.cfg.DICOM.SOPClasses...), TransferSyntax: store.AcceptsTransferSyntax(),
 		Handlers: map[dimse.CommandField]association.Handler{dimse.CStoreRQ: store.Handle(s.Handle)},
 	}
-	steps := &mpps.SCP{Keeper: &modality.Steps{Intake: g.in, Store: g.store, Log: g.log, Connection: g.caller}}
+	steps := &mpps.SCP{Keeper: &modality.Steps{Intake: g.in, Store: g.store, Log: g.log, Connection: g.caller, Performed: g.performed}}
 	commitments := modality.NewCommitments(modality.CommitmentOptions{
 		Intake: g.in, Store: g.store, Log: g.log, Now: time.Now, Connection: g.caller, To: g.reporter,
 	})
 	g.goRun("storage commitment", commitments.Run)
+	g.askWhatDestinationsTake()
+	ae := &entity{
+		echo:    echoService(),
+		common:  service.Mux{g.storage, steps.Service(), commitments.SCP().Service()},
+		query:   g.queryServices(),
+		reports: service.Mux{(&commitment.SCU{Take: g.committed}).Service()},
+	}
+	if source := g.worklistSource(); source != nil {
+		ae.common = append(ae.common, g.worklistService(source))
+	}
+	var err error
+	ae.print, err = g.printServices()
+	return ae, err
+}
+
+// askWhatDestinationsTake asks those on which it depends what a modality may send.
+func (g *Gateway) askWhatDestinationsTake() {
 	g.takes = &modality.Takes{Log: g.log, Destinations: map[string]modality.Destination{}}
 	for _, d := range g.cfg.Destinations {
 		asks := func(m config.Modality) bool {
 			return m.Accept == config.AcceptDestinations && slices.Contains(m.To, d.Name)
 		}
-		if d.Kind == config.KindDICOM && slices.ContainsFunc(g.cfg.Modalities, asks) {
+		if d.Kind == config.KindDICOM && d.Images && slices.ContainsFunc(g.cfg.Modalities, asks) {
 			g.takes.Destinations[d.Name] = g.imagingDestination(d)
 		}
 	}
 	g.goRun("what destinations take", g.takes.Run)
-	all := service.Mux{
-		{AbstractSyntax: echo.Accepts, Handlers: map[dimse.CommandField]association.Handler{dimse.CEchoRQ: echo.Handle}},
-		g.storage, steps.Service(), commitments.SCP().Service(),
-	}
-	if g.cfg.DICOM.Worklist != "" {
-		all = append(all, worklist.SCP(&modality.Folder{Dir: g.cfg.DICOM.Worklist, Log: g.log}, worklist.Options{IgnoreAccents: true, Zone: g.cfg.Site.TimeZone}))
-	}
-	return all
 }
 
 // caller names the modality of an association.
@@ -110,7 +122,11 @@ func (g *Gateway) caller(p service.Peer) string {
 func (g *Gateway) reporter(name string) (modality.Reporter, bool) {
 	for _, m := range g.cfg.Modalities {
 		if m.Name == name {
-			return modality.Reporter{Address: m.Reports, Called: m.AETitle, Calling: g.cfg.DICOM.AETitle}, true
+			r := modality.Reporter{Address: m.Reports, Called: m.AETitle, Calling: g.cfg.DICOM.AETitle}
+			if m.Certificate != "" {
+				r.TLS = g.cfg.ReportsTLS(m).Client
+			}
+			return r, true
 		}
 	}
 	return modality.Reporter{}, false
@@ -159,7 +175,7 @@ func serveDICOM(ctx context.Context, server *association.Server, open []net.List
 }
 
 // accept decides on an association: who calls, from where, and whom.
-func (g *Gateway) accept(services service.Mux, r association.Request) association.Answer {
+func (g *Gateway) accept(ae *entity, r association.Request) association.Answer {
 	who := config.Stranger{Kind: "dicom", Address: r.Peer.Addr().Unmap().String(), CallingAE: r.Calling, CalledAE: r.Called, CalledIsOurs: r.Called == g.cfg.DICOM.AETitle}
 	if !who.CalledIsOurs {
 		g.strangers.refused(who, wants(r))
@@ -170,12 +186,21 @@ func (g *Gateway) accept(services service.Mux, r association.Request) associatio
 		g.log.Warn("dicom: the certificate is not that of the modality", "modality", m.Name, "names", association.CertificateNames(r.TLS))
 		return association.Answer{Reject: &ul.RejectCallingAETitle}
 	}
-	if !ok {
+	reports := len(g.reporters(r.Calling, r.Peer.Addr(), r.TLS != nil)) > 0
+	if !ok && !reports {
 		g.strangers.refused(who, wants(r))
 		return association.Answer{Reject: &ul.RejectCallingAETitle}
 	}
-	g.states.set(m.Name, interpret.Modality, "connected", r.Peer.Addr().Unmap().String())
+	services := ae.of(m, ok, reports)
 	answer := services.Answer(r)
+	if !ok {
+		return answer
+	}
+	if answer.IdentityResponse, ok = g.believed(m, r.Identity); !ok {
+		g.log.Warn("dicom: the user identity is not that of the modality", "modality", m.Name, "given", r.Identity)
+		return association.Answer{Reject: &ul.RejectUserIdentity}
+	}
+	g.states.set(m.Name, interpret.Modality, "connected", r.Peer.Addr().Unmap().String())
 	if m.Accept == config.AcceptDestinations {
 		answer.AbstractSyntax = func(class string) bool {
 			return services.AbstractSyntax(class) && (!g.storage.AbstractSyntax(class) || g.takes.Take(m.To, class, ""))

@@ -196,13 +196,15 @@ func TestAModalityFindsItsWorklist(t *testing.T) {
 	}
 	write("W1", "Nguyễn^Hoa", "CT1")
 	write("W2", "Trần^Minh", "CT2")
+	write("W3", "Lê^Thu", "")
 	if err := os.WriteFile(filepath.Join(dir, "broken.wl"), []byte("no DICOM at all"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, "[dicom]\nlisten = \"127.0.0.1:0\"\nworklist = \""+dir+"\"\n"+modalityBlock("ct-1", "CT1", ""))
+	s := newSite(t, "[dicom]\nlisten = \"127.0.0.1:0\"\nworklist = \""+dir+"\"\n"+modalityBlock("ct-1", "CT1", `worklist = "all"`)+modalityBlock("ct-2", "CT2", ""))
 	host, port := servicetest.Split(t, s.status().Listen.DICOM)
+	title := "CT1"
 	ids := func(keys ...string) (found []string) {
-		args := []string{"-W", "-aet", "CT1", "-aec", "NHIP", "-k", "PatientID", "-k", "PatientName"}
+		args := []string{"-W", "-aet", title, "-aec", "NHIP", "-k", "PatientID", "-k", "PatientName"}
 		for _, k := range keys {
 			args = append(args, "-k", k)
 		}
@@ -229,7 +231,7 @@ func TestAModalityFindsItsWorklist(t *testing.T) {
 		slices.Sort(found)
 		return found
 	}
-	if got := ids(); !slices.Equal(got, []string{"W1", "W2"}) {
+	if got := ids(); !slices.Equal(got, []string{"W1", "W2", "W3"}) {
 		t.Errorf("all: %v", got)
 	}
 	if got := ids("ScheduledProcedureStepSequence[0].ScheduledStationAETitle=CT1"); !slices.Equal(got, []string{"W1"}) {
@@ -242,8 +244,16 @@ func TestAModalityFindsItsWorklist(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "W1.wl")); err != nil {
 		t.Fatal(err)
 	}
-	if got := ids(); !slices.Equal(got, []string{"W2"}) {
+	if got := ids(); !slices.Equal(got, []string{"W2", "W3"}) {
 		t.Errorf("after one was removed: %v", got)
+	}
+	write("W1", "Nguyễn^Hoa", "CT1")
+	title = "CT2"
+	if got := ids(); !slices.Equal(got, []string{"W2", "W3"}) {
+		t.Errorf("of its own, and of nobody: %v", got)
+	}
+	if got := ids("ScheduledProcedureStepSequence[0].ScheduledStationAETitle=CT1"); len(got) != 0 {
+		t.Errorf("of another station: %v", got)
 	}
 }
 

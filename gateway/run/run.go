@@ -44,6 +44,7 @@ type Options struct {
 	Disk    diskguard.Probe // of the free space; nil asks the system
 
 	FrameTimeout time.Duration // of MLLP, from VT to FS; 0: a minute
+	Quiet        time.Duration // of a study before the notice of its instances; 0: a minute
 
 	// Watch and Fault are storage.Options', for tests; nil outside of them.
 	Watch func(when, what string)
@@ -70,6 +71,8 @@ type Gateway struct {
 	vitals     *vitalsOut
 	storage    service.Service // C-STORE
 	takes      *modality.Takes
+	committers map[string]*modality.Committer // by destination: those that are asked for storage commitment
+	quiet      time.Duration                  // see Options.Quiet
 	alerts     *alert.Keeper
 	ackID      idSource
 	backups    *backup.Schedule // nil: none are configured
@@ -98,7 +101,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfiguration, err), store.Close())
 	}
 	g := &Gateway{
-		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(), frame: o.FrameTimeout,
+		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(), frame: o.FrameTimeout, quiet: o.Quiet,
 		store: store, in: intake.New(store, o.Log), profiles: profiles,
 		workers: map[string]*delivery.Worker{}, states: newStates(), acts: control.New(o.Log),
 	}
@@ -138,6 +141,9 @@ func (g *Gateway) assemble() error {
 		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
 	}
 	g.goRun("interpret", iw.Run)
+	if err := g.startImagingOut(); err != nil {
+		return err
+	}
 	for _, d := range g.cfg.Destinations {
 		w := g.worker(d)
 		g.workers[d.Name] = w
@@ -310,6 +316,9 @@ func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 	if d.Unanswered == config.UnansweredHold {
 		w.Policy.Unanswered = delivery.Hold
 	}
+	if d.Kind == config.KindDICOM {
+		w.Also = g.also(d)
+	}
 	for range d.Connections {
 		w.Senders = append(w.Senders, g.sender(d))
 	}
@@ -319,7 +328,7 @@ func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 // sender is one connection to a destination.
 func (g *Gateway) sender(d config.Destination) delivery.Sender {
 	if d.Kind == config.KindDICOM {
-		return modality.NewForwarder(g.imagingDestination(d), g.object)
+		return modality.NewSender(g.imagingDestination(d), g.object, g.told)
 	}
 	return lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
 }
@@ -331,6 +340,16 @@ func (g *Gateway) body(ref storage.Ref) ([]byte, error) {
 		return nil, err
 	}
 	return intake.Body(g.store, e)
+}
+
+// told reads a journal entry with its body.
+func (g *Gateway) told(ref storage.Ref) (intake.Entry, []byte, error) {
+	e, err := g.entry(ref)
+	if err != nil {
+		return e, nil, err
+	}
+	body, err := intake.Body(g.store, e)
+	return e, body, err
 }
 
 func (g *Gateway) entry(ref storage.Ref) (intake.Entry, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nhip/gateway/config"
+	"nhip/gateway/modality"
 	"nhip/storage"
 )
 
@@ -43,7 +44,10 @@ func waitingIn(s *storage.Store) map[string]int {
 	queues := map[string]int{}
 	for _, q := range s.Queues() {
 		if name, ok := strings.CutPrefix(q, queuePrefix); ok {
-			queues[name] = s.Depth(q)
+			queues[name] += s.Depth(q)
+		}
+		if name, ok := strings.CutPrefix(q, modality.CommitQueues); ok {
+			queues[name] += s.Depth(q)
 		}
 	}
 	return queues
