@@ -134,6 +134,11 @@ func said(s hl7.Segment, path string) string {
 // authority that is a link's own is not written: its sender named none.
 func WritePerson(s hl7.Segment, p record.Person) error {
 	w := &writer{s: s}
+	w.person(p)
+	return w.err
+}
+
+func (w *writer) person(p record.Person) {
 	for i, id := range p.Identifiers {
 		w.identifier("3["+strconv.Itoa(i+1)+"]", id)
 	}
@@ -143,7 +148,6 @@ func WritePerson(s hl7.Segment, p record.Person) error {
 	w.set("7", record.BirthDate(p.Birth))
 	w.set("8", p.Sex)
 	w.identifier("18", p.Visit)
-	return w.err
 }
 
 // identifier writes data type CX.
