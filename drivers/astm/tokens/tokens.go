@@ -101,7 +101,7 @@ func (k *Link) receive(b byte) []session.Action {
 	case b == enq:
 		k.state = begun
 		return k.accept()
-	case b == stx && k.state != closing: // without ENQ too
+	case b == stx: // without ENQ too, and after the ETX of another message
 		k.state, k.text = text, k.text[:0]
 		return k.accept()
 	case b == eot:
