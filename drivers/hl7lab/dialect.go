@@ -12,6 +12,7 @@
 package hl7lab
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -215,8 +216,8 @@ func (b *builder) dsr(q record.Query, work []record.Work, ok bool) Answer {
 		}
 	}
 	b.display(m, work[0])
-	b.raw(m.Append("DSC"), "2", nil)
-	a.Messages = append(a.Messages, m.Bytes())
+	m.Append("DSC")
+	a.Messages = append(a.Messages, b.padded(m))
 	a.Orders = []string{id}
 	return a
 }
@@ -239,7 +240,29 @@ func (b *builder) head(code, event, found string) (*hl7.Message, string) {
 
 func (b *builder) acknowledged(code, event, found string) []byte {
 	m, _ := b.head(code, event, found)
-	return m.Bytes()
+	return b.padded(m)
+}
+
+// bars are how many field delimiters the segments of the manual's examples have. There
+// are analysers that refuse a message with fewer.
+var bars = map[string]int{"MSH": 20, "MSA": 7, "ERR": 2, "QAK": 3, "QRD": 13, "DSP": 6, "DSC": 2}
+
+// padded is the message with the delimiters behind the last field that the manual's
+// examples have.
+func (b *builder) padded(m *hl7.Message) []byte {
+	field := m.Delimiters().Field
+	var out []byte
+	for s := range bytes.SplitAfterSeq(m.Bytes(), []byte{'\r'}) {
+		if len(s) < 4 {
+			continue
+		}
+		text := bytes.TrimSuffix(s, []byte{'\r'})
+		for range bars[string(s[:3])] - bytes.Count(text, []byte{field}) {
+			text = append(text[:len(text):len(text)], field)
+		}
+		out = append(append(out, text...), '\r')
+	}
+	return out
 }
 
 // display writes the lines of the display: 1 to 28 always, with what is known, then
@@ -264,7 +287,6 @@ func (b *builder) display(m *hl7.Message, w record.Work) {
 		s := m.Append("DSP")
 		b.set(s, "1", strconv.Itoa(n+1))
 		b.set(s, "3", text)
-		b.raw(s, "6", nil) // the bars up to it
 	}
 	for n, test := range w.Tests {
 		s := m.Append("DSP")
@@ -273,6 +295,5 @@ func (b *builder) display(m *hl7.Message, w record.Work) {
 		if d := b.to.Delimiters(); b.err == nil {
 			b.raw(s, "3", append(slices.Clone(s.Raw("3")), d.Component, d.Component, d.Component))
 		}
-		b.raw(s, "6", nil)
 	}
 }
