@@ -66,6 +66,9 @@ func (c *Coverage) Missing() []string {
 	for i := range f.Variant {
 		note(&f.Variant[i], "[[variant]] %q", f.Variant[i].Is)
 	}
+	for i := range f.Mark {
+		note(&f.Mark[i], "[[mark]] %q", f.Mark[i].Is)
+	}
 	for i := range f.Value {
 		note(&f.Value[i], "[[value]] %q", f.Value[i].Matches)
 	}

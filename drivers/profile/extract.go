@@ -587,6 +587,12 @@ func (x *extractor) newResult(code, value string) record.Result {
 		r.UCUM = m.Means
 	}
 	x.takeApart(&r)
+	for i := range x.p.f.Mark {
+		if m := &x.p.f.Mark[i]; x.in.trimmed(m.Path) == m.Is {
+			x.shown.show(m)
+			r.Comments = append(r.Comments, m.Comment)
+		}
+	}
 	x.flag(&r)
 	x.status(&r)
 	return r

@@ -242,6 +242,7 @@ type file struct {
 	Comment      []codes   `toml:"comment"`
 	Remark       []remark  `toml:"remark"`
 	Variant      []variant `toml:"variant"`
+	Mark         []mark    `toml:"mark"`
 	Value        []form    `toml:"value"`
 	Status       []meaning `toml:"status"`
 	Flag         []meaning `toml:"flag"`
@@ -371,6 +372,15 @@ type orderResult struct {
 	Parts parts `toml:"parts"`
 }
 
+// A mark is something that a device says of a result in a place of its own, as that
+// a person edited it: it becomes a comment.
+type mark struct {
+	Path    paths  `toml:"path"`
+	Is      string `toml:"is"`
+	Comment string `toml:"comment"`
+	Source  string `toml:"source"`
+}
+
 // A form takes a value apart by the groups comparator, quantity and qualitative
 // of a pattern. The value itself stays as sent.
 type form struct {
@@ -452,6 +462,16 @@ func (f *file) check(folder string) []*LoadError {
 	c.remarks(f.Remark)
 	c.variants(f.Variant)
 	c.forms(f.Value)
+	for i, m := range f.Mark {
+		place := fmt.Sprintf("[[mark]] number %d", i+1)
+		c.needs(place, "is", m.Is)
+		c.needs(place, "comment", m.Comment)
+		c.needs(place, "source", m.Source)
+		if len(m.Path) == 0 {
+			c.bad(place, "path is missing")
+		}
+		c.paths(place+".path", m.Path)
+	}
 	c.meanings("status", f.Status, true)
 	c.meanings("flag", f.Flag, false)
 	c.meanings("specimen_type", f.SpecimenType, true)
