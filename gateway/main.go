@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -47,6 +46,8 @@ var cli struct {
 	Run     runCommand     `cmd:"" help:"Run the gateway."`
 	Check   checkCommand   `cmd:"" help:"Check a configuration, in words. Exit status 0: good, 1: not."`
 	Decode  decodeCommand  `cmd:"" help:"Decode a capture of an analyser to JSON. Exit status 0: clean, 1: problems, 2: unreadable."`
+	Capture captureCommand `cmd:"" help:"Record, replay and scrub what an analyser says."`
+	Profile profileCommand `cmd:"" help:"Profiles of analysers: list, test, make a draft of a new one."`
 	Dicom   dicomCommand   `cmd:"" help:"Tools for DICOM." name:"dicom"`
 	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
 	Queue   queueCommand   `cmd:"" help:"What waits for the destinations."`
@@ -241,28 +242,18 @@ type decodeCommand struct {
 	Protocol string `help:"astm, hl7 or auto." enum:"astm,hl7,auto" default:"auto"`
 	Profile  string `help:"Profile ID, or the folder of a profile, to print the mapped results." placeholder:"ID|DIR"`
 	TimeZone string `help:"Zone of the analyser's clock." default:"Asia/Ho_Chi_Minh" placeholder:"ZONE"`
-	File     string `arg:"" help:"The capture; - reads standard input."`
+	Text     bool   `help:"Print for people, not JSON: frames, records, fields with places and names, results, and what is wrong."`
+	Lang     string `help:"Language of --text: en or vi; else that of the environment." enum:",en,vi" default:""`
+	File     string `arg:"" help:"The recording: bytes as they came, hex digits or a hex dump, pcap or pcapng, Wireshark's text, our transcript; - reads standard input."`
 }
 
 // maxCapture bounds what is read of a capture.
 const maxCapture = 64 << 20
 
 func (c *decodeCommand) Run() (int, error) {
-	var in io.Reader = os.Stdin
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return exitUnreadable, err
-		}
-		defer f.Close()
-		in = f
-	}
-	b, err := io.ReadAll(io.LimitReader(in, maxCapture+1))
-	switch {
-	case err != nil:
+	b, err := readCapture(c.File)
+	if err != nil {
 		return exitUnreadable, err
-	case len(b) > maxCapture:
-		return exitUnreadable, fmt.Errorf("the capture is longer than %d bytes", maxCapture)
 	}
 	var p *profile.Profile
 	if c.Profile != "" {
@@ -278,10 +269,15 @@ func (c *decodeCommand) Run() (int, error) {
 	if err != nil {
 		return exitUnreadable, err
 	}
-	e := json.NewEncoder(os.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(out); err != nil {
+	if c.Text {
+		err = capture.Text(os.Stdout, out, [...]string{"en", "vi"}[language(c.Lang)])
+	} else {
+		e := json.NewEncoder(os.Stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", " ")
+		err = e.Encode(out)
+	}
+	if err != nil {
 		return exitUnreadable, err
 	}
 	if len(out.Problems) > 0 {
