@@ -144,17 +144,21 @@ type reader struct {
 	released    bool // the item was released by a person
 	maps        *live.Maps
 	to          *intake.For // only that part is interpreted again
-	over        string      // the kind under which the message ends here: an intake.Application has said so
+	finishes    map[string]Finish
+	over        string // the kind under which the message ends here: an intake.Application has said so
+	knows       Knowledge
 }
 
 // read says what becomes of an entry.
 func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	c, ok := r.connections[e.Connection]
-	if !ok {
+	if !ok && e.Kind != intake.KindStatus {
 		o.hold("", reason.NotConfigured, e.Connection)
 		return o
 	}
 	switch {
+	case e.Kind == intake.KindStatus:
+		r.orderStatus(&o, body, now)
 	case e.Kind == intake.KindDICOM:
 		r.object(&o, c, e)
 	case e.Kind == intake.KindStep:
@@ -177,6 +181,7 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 		o = o.only(*r.to)
 	}
 	r.mapTo(&o, c, e, body)
+	r.finish(&o, c, e, body)
 	if o.units() == 0 {
 		o.consume("no_result", 1)
 	}
@@ -238,14 +243,14 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 
 func (r *reader) report(o *outcome, rep record.Report, d route.Destination, e intake.Entry, now time.Time) {
 	id := r.series.Take()
-	b, err := lis.ORU(rep, r.ends(d), id, now, e.Resend)
+	b, what, err := r.results(rep, d, id, now, e.Resend)
 	if err != nil {
 		o.hold(rep.Specimen.ID, reason.NotRendered, err.Error())
 		return
 	}
 	o.out = append(o.out, outbound{
 		destination: d.Name,
-		ticket:      delivery.Ticket{ID: id, What: "ORU^R01", Of: rep.Specimen.ID, Stat: rep.Stat() || slices.ContainsFunc(rep.Results, func(x record.Result) bool { return critical(x.Flag) })},
+		ticket:      delivery.Ticket{ID: id, What: what, Of: rep.Specimen.ID, Stat: rep.Stat() || slices.ContainsFunc(rep.Results, func(x record.Result) bool { return critical(x.Flag) })},
 		group:       Group("specimen", rep.Specimen.ID),
 		body:        b,
 	})
@@ -264,6 +269,10 @@ func (r *reader) passThrough(o *outcome, c Connection, e intake.Entry, body []by
 	to, why := r.routes.For(c.Name, route.HL7)
 	m, err := hl7.Parse(body)
 	if m != nil {
+		if bad := m.UseCharset(c.Charset); bad != nil { // the configuration was checked
+			o.hold("", reason.Unreadable, bad.Error())
+			return
+		}
 		o.identify(m, c.Zone)
 	}
 	if r.over != "" {

@@ -31,6 +31,10 @@ type Worker struct {
 	// Heard tells the time that a message has by its device's clock, and by ours
 	// when it was received. It may be nil.
 	Heard func(connection string, received, device time.Time)
+	// Finish has what the links to destinations want of messages; nil for most.
+	Finish map[string]Finish
+	// Knows is what it asks of patients and orders.
+	Knows Knowledge
 	// Now is the clock, time.Now where it is nil.
 	Now func() time.Time
 }
@@ -66,7 +70,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.Now == nil {
 		w.Now = time.Now
 	}
-	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, maps: w.Maps}
+	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, finishes: w.Finish, maps: w.Maps, knows: w.Knows}
 	queued := w.Store.Wait(intake.Interpret)
 	var next uint64
 	for {

@@ -101,6 +101,9 @@ func (s *Store) Takes(m *hl7.Message) bool {
 
 // Decide is intake.Application.
 func (s *Store) Decide(_ context.Context, r intake.Incoming, b *storage.Batch) (intake.Decision, error) {
+	if s.Passes != nil && s.Passes(r.Link) {
+		return intake.Decision{Verdict: ack.Verdict{Code: hl7.ApplicationAccept}}, nil
+	}
 	s.mu.Lock()
 	d := s.decision(r)
 	p := d.message(r.Message)

@@ -88,6 +88,9 @@ type Store struct {
 	Rules func(link string) lis.AuthorityRules
 	// Zone is that of a link's times.
 	Zone func(link string) *time.Location
+	// Passes reports whether what a link tells of patients is handed on only; nil: none
+	// does.
+	Passes func(link string) bool
 	// Orders follow their patients; nil: there are none.
 	Orders Orders
 
