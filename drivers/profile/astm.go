@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"bytes"
 	"fmt"
 	"unicode/utf8"
 
@@ -33,27 +32,10 @@ type lisRecord struct {
 }
 
 func (l lisRecord) text(at location) string {
-	if at.component < 0 {
-		return l.fromEnd(at)
-	}
 	return l.decode(l.r.At(e1394.Path{Field: at.field, Component: at.component}))
 }
 
-// fromEnd is the component counted from the end of the field's first repetition.
-func (l lisRecord) fromEnd(at location) string {
-	raw := l.r.Raw(e1394.Path{Field: at.field, Repeat: 1})
-	components := bytes.Count(raw, []byte{l.r.Delimiters.Component}) + 1
-	n := components + 1 + at.component
-	if len(raw) == 0 || n < 1 {
-		return ""
-	}
-	return l.decode(l.r.At(e1394.Path{Field: at.field, Component: n}))
-}
-
 func (l lisRecord) repeats(at location) []string {
-	if at.component < 0 {
-		return []string{l.fromEnd(at)}
-	}
 	n := min(l.r.Repeats(at.field), maxRepeats)
 	texts := make([]string, n)
 	for i := range texts {

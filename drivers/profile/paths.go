@@ -16,7 +16,7 @@ type location struct {
 	within    string // what follows: "3.4", in both forms
 	inField   string // ".4": what follows the field
 	field     int
-	component int        // 0: none is named; -1 the last, -2 the one before it (LIS02)
+	component int        // 0: none is named
 	name      string     // of a field, in the item family
 	more      []location // what is added behind a blank, as a time behind a date
 }
@@ -32,7 +32,7 @@ func (l location) family() family {
 }
 
 var (
-	astmForm = regexp.MustCompile(`^([HPOCR])\.([1-9][0-9]?)((?:\.-?[1-9][0-9]?)?)$`)
+	astmForm = regexp.MustCompile(`^([HPOCR])\.([1-9][0-9]?)((?:\.[1-9][0-9]?)?)$`)
 	itemForm = regexp.MustCompile(`^([HPORC])\.([a-z][a-z0-9_]*)$`)
 	hl7Form  = regexp.MustCompile(`^([A-Z][A-Z0-9]{2})-([1-9][0-9]?)((?:\.[1-9][0-9]?){0,2})$`)
 )

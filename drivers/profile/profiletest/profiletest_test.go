@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	update = flag.Bool("update", false, "write expected/ anew from what is extracted")
-	folder = flag.String("dir", "", "a folder of profiles that are not part of the program yet, to be tested alone")
+	update  = flag.Bool("update", false, "write expected/ anew from what is extracted")
+	dirFlag = flag.String("dir", "", "a folder of profiles that are not part of the program yet, to be tested alone")
 )
 
 // TestProfiles runs the generic tests over every profile.
@@ -26,9 +26,9 @@ func TestProfiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids, files, root := profile.IDs(all), fs.FS(profiles.Files), filepath.Join("..", "..", "profiles")
-	if *folder != "" {
-		files, root, ids = os.DirFS(*folder), *folder, nil
-		dirs, err := os.ReadDir(*folder)
+	if *dirFlag != "" {
+		files, root, ids = os.DirFS(*dirFlag), *dirFlag, nil
+		dirs, err := os.ReadDir(*dirFlag)
 		if err != nil {
 			t.Fatal(err)
 		}
