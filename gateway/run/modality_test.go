@@ -44,7 +44,7 @@ func dataset(t *testing.T, values ...any) *dicom.Dataset {
 func sendObject(t *testing.T, address, calling, class, instance string) dimse.Status {
 	t.Helper()
 	var b bytes.Buffer
-	d := dataset(t, tag.SOPClassUID, class, tag.SOPInstanceUID, instance, tag.StudyInstanceUID, "1.2.826.1", tag.Modality, "CT", tag.PatientID, "P-1")
+	d := dataset(t, tag.SOPClassUID, class, tag.SOPInstanceUID, instance, tag.StudyInstanceUID, "1.2.826.1", tag.SeriesInstanceUID, "1.2.826.1.1", tag.Modality, "CT", tag.PatientID, "P-1")
 	if err := d.Write(&b, uid.ExplicitVRLittleEndian); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
-// An archive: dcmjs-dimse takes requests for commitment and reports over an
-// association of its own; instances that end with .9 it does not have.
+// An archive: dcmjs-dimse takes objects and requests for commitment, and reports over
+// an association of its own; instances that end with .9 it does not have.
 const { Client, Server, Scp, Dataset, constants, requests, responses } = require('dcmjs-dimse');
 const { NEventReportRequest } = requests;
-const { NActionResponse } = responses;
+const { NActionResponse, CStoreResponse } = responses;
 const { SopClass, PresentationContextResult, TransferSyntax, Status } = constants;
 const [listen, host, port] = process.argv.slice(2);
 
@@ -24,9 +24,18 @@ function report(transaction, all) {
 class Archive extends Scp {
   associationRequested(association) {
     association.getPresentationContexts().forEach((c) => {
-      association.getPresentationContext(c.id).setResult(PresentationContextResult.Accept, TransferSyntax.ImplicitVRLittleEndian);
+      const context = association.getPresentationContext(c.id);
+      const proposed = context.getTransferSyntaxUids();
+      const implicit = proposed.includes(TransferSyntax.ImplicitVRLittleEndian);
+      context.setResult(PresentationContextResult.Accept, implicit ? TransferSyntax.ImplicitVRLittleEndian : proposed[0]);
     });
     this.sendAssociationAccept();
+  }
+
+  cStoreRequest(request, callback) {
+    const response = CStoreResponse.fromRequest(request);
+    response.setStatus(Status.Success);
+    callback(response);
   }
 
   nActionRequest(request, callback) {
