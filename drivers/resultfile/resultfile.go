@@ -53,7 +53,7 @@ type look struct {
 	size  int64
 	mod   time.Time
 	since time.Time
-	done  bool // stored, and could not be moved aside: not to be taken again
+	sum   string // of what is stored and could not be moved aside: not to be taken again
 }
 
 // A movedFile is checked once more: a program that still writes goes on in it.
@@ -117,6 +117,7 @@ func (w *Watcher) look(ctx context.Context, now time.Time) error {
 		return err
 	}
 	here := map[string]bool{}
+	var failed []error
 	for _, e := range entries {
 		if !e.Type().IsRegular() || !w.matches(e.Name()) {
 			continue
@@ -126,7 +127,7 @@ func (w *Watcher) look(ctx context.Context, now time.Time) error {
 			return nil
 		}
 		if err := w.file(ctx, root, e.Name(), now); err != nil {
-			return err
+			failed = append(failed, err)
 		}
 	}
 	for name := range w.seen {
@@ -134,7 +135,7 @@ func (w *Watcher) look(ctx context.Context, now time.Time) error {
 			delete(w.seen, name)
 		}
 	}
-	return w.grown(ctx, root, now)
+	return errors.Join(append(failed, w.grown(ctx, root, now))...)
 }
 
 // matches: not hidden, no temporary name of the usual kinds, and of the pattern.
@@ -161,8 +162,11 @@ func (w *Watcher) file(ctx context.Context, root *os.Root, name string, now time
 		w.seen[name] = look{size: info.Size(), mod: info.ModTime(), since: now}
 		return nil
 	}
-	if l.done || now.Sub(l.since) < w.Settle {
+	if now.Sub(l.since) < w.Settle {
 		return nil
+	}
+	if l.sum != "" { // stored
+		return w.put(ctx, root, name, l)
 	}
 	return w.take(ctx, root, name, l)
 }
@@ -187,8 +191,14 @@ func (w *Watcher) take(ctx context.Context, root *os.Root, name string, l look) 
 			return fmt.Errorf("%s is not stored, and taken again: %w", name, err)
 		}
 	}
-	if err := w.aside(root, name, content); err != nil {
-		l.done = true
+	sum := sha256.Sum256(content)
+	l.sum = hex.EncodeToString(sum[:4])
+	return w.put(ctx, root, name, l)
+}
+
+// put moves a stored file aside.
+func (w *Watcher) put(ctx context.Context, root *os.Root, name string, l look) error {
+	if err := w.aside(root, name, l); err != nil {
 		w.seen[name] = l
 		return fmt.Errorf("%s is stored and cannot be moved into %s: %w", name, Taken, err)
 	}
@@ -218,11 +228,10 @@ func read(root *os.Root, name string, l look) ([]byte, error) {
 }
 
 // aside moves a file into the folder for what is stored, never over another one.
-func (w *Watcher) aside(root *os.Root, name string, content []byte) error {
+func (w *Watcher) aside(root *os.Root, name string, l look) error {
 	if err := root.Mkdir(Taken, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	sum := sha256.Sum256(content)
 	to := path.Join(Taken, name)
 	for n := 1; ; n++ {
 		_, err := root.Lstat(to)
@@ -232,12 +241,12 @@ func (w *Watcher) aside(root *os.Root, name string, content []byte) error {
 		if err != nil {
 			return err
 		}
-		to = path.Join(Taken, fmt.Sprintf("%s.%s-%d", name, hex.EncodeToString(sum[:4]), n))
+		to = path.Join(Taken, fmt.Sprintf("%s.%s-%d", name, l.sum, n))
 	}
 	if err := root.Rename(name, to); err != nil {
 		return err
 	}
-	w.moved = append(w.moved, movedFile{name: to, size: int64(len(content)), at: time.Now()})
+	w.moved = append(w.moved, movedFile{name: to, size: l.size, at: time.Now()})
 	return syncFolder(filepath.Join(w.Folder, Taken), w.Folder)
 }
 

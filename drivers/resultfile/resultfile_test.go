@@ -1,0 +1,247 @@
+package resultfile_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nhip/drivers/resultfile"
+)
+
+// handler is the owner of a store.
+type handler struct {
+	mu         sync.Mutex
+	stored     []string
+	incomplete []string
+	ended      int
+	fail       bool
+}
+
+func (h *handler) Store(_ context.Context, messages [][]byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fail {
+		return errors.New("disk full")
+	}
+	for _, m := range messages {
+		h.stored = append(h.stored, string(m))
+	}
+	return nil
+}
+
+func (h *handler) Incomplete(_ context.Context, message []byte, reason string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.incomplete = append(h.incomplete, reason)
+	return nil
+}
+
+func (h *handler) Ended(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended++
+	return nil
+}
+
+// watch runs a watcher in virtual time while do writes files; their times are real.
+func watch(t *testing.T, w *resultfile.Watcher, do func(dir string)) {
+	t.Helper()
+	w.Folder = t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		do(w.Folder)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func sorted(texts []string) string {
+	return strings.Join(slices.Sorted(slices.Values(texts)), " ")
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return strings.Join(all, " ")
+}
+
+func TestFileIsTakenOnceAndMovedAside(t *testing.T) {
+	h := &handler{}
+	watch(t, &resultfile.Watcher{Handler: h, Match: "*.csv"}, func(dir string) {
+		write(t, dir, "a.csv", "one")
+		write(t, dir, "B.CSV", "two")
+		write(t, dir, "c.csv.tmp", "no")
+		write(t, dir, ".hidden.csv", "no")
+		write(t, dir, "d.txt", "no")
+		write(t, dir, "empty.csv", " \r\n")
+		if err := os.Mkdir(filepath.Join(dir, "folder.csv"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if got := sorted(h.stored); got != "one two" {
+			t.Errorf("stored %q", got)
+		}
+		if got := names(t, filepath.Join(dir, resultfile.Taken)); got != "B.CSV a.csv empty.csv" {
+			t.Errorf("taken: %s", got)
+		}
+		// The same name again is another file, and no taken one is overwritten.
+		write(t, dir, "a.csv", "three")
+		time.Sleep(20 * time.Second)
+		if got := sorted(h.stored); got != "one three two" || h.ended != 4 {
+			t.Errorf("stored %q, ended %d", got, h.ended)
+		}
+		if first, err := os.ReadFile(filepath.Join(dir, resultfile.Taken, "a.csv")); err != nil || string(first) != "one" {
+			t.Errorf("%q %v", first, err)
+		}
+	})
+}
+
+func TestFileIsNotTakenWhileItIsWritten(t *testing.T) {
+	h := &handler{}
+	watch(t, &resultfile.Watcher{Handler: h, Settle: 5 * time.Second, Every: time.Second}, func(dir string) {
+		text := ""
+		for range 20 {
+			text += "line\r\n"
+			write(t, dir, "a.csv", text)
+			time.Sleep(3 * time.Second)
+			if len(h.stored) > 0 {
+				t.Fatal("a file that grows was taken")
+			}
+		}
+		time.Sleep(20 * time.Second)
+		if len(h.stored) != 1 || h.stored[0] != text {
+			t.Errorf("stored %d", len(h.stored))
+		}
+	})
+}
+
+// A program that pauses for longer than a file settles: what it writes afterwards goes
+// into the taken file, and is kept for a person.
+func TestFileThatGrowsAfterwardsIsKept(t *testing.T) {
+	h := &handler{}
+	watch(t, &resultfile.Watcher{Handler: h, Settle: 5 * time.Second, Every: time.Second}, func(dir string) {
+		f, err := os.Create(filepath.Join(dir, "a.csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString("half"); err != nil {
+			t.Fatal(err)
+		}
+		for len(h.snapshot()) == 0 {
+			time.Sleep(time.Second)
+		}
+		if _, err := f.WriteString(" and the rest"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if len(h.incomplete) != 1 || len(h.stored) != 1 {
+			t.Errorf("%q, %q", h.stored, h.incomplete)
+		}
+	})
+}
+
+func (h *handler) snapshot() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.stored...)
+}
+
+func TestFileThatIsNotStoredStays(t *testing.T) {
+	h := &handler{fail: true}
+	var words []string
+	watch(t, &resultfile.Watcher{Handler: h, State: func(ok bool, w string) {
+		if !ok {
+			words = append(words, w)
+		}
+	}}, func(dir string) {
+		write(t, dir, "a.csv", "one")
+		time.Sleep(20 * time.Second)
+		if names(t, dir) != "a.csv" || len(words) == 0 {
+			t.Errorf("%s, %q", names(t, dir), words)
+		}
+		h.mu.Lock()
+		h.fail = false
+		h.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		if len(h.stored) != 1 {
+			t.Errorf("%q", h.stored)
+		}
+	})
+}
+
+// Stored, and the folder for what is stored cannot be made: it is not taken again.
+func TestFileThatCannotBeMovedIsNotTakenTwice(t *testing.T) {
+	h := &handler{}
+	watch(t, &resultfile.Watcher{Handler: h}, func(dir string) {
+		write(t, dir, resultfile.Taken, "a file in the way")
+		write(t, dir, "a.csv", "one")
+		time.Sleep(time.Minute)
+		count := 0
+		for _, s := range h.stored {
+			if s == "one" {
+				count++
+			}
+		}
+		if count != 1 {
+			t.Errorf("taken %d times", count)
+		}
+		// Once the way is free it is moved, and not stored again.
+		if err := os.Remove(filepath.Join(dir, resultfile.Taken)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if got := names(t, filepath.Join(dir, resultfile.Taken)); !strings.Contains(got, "a.csv") {
+			t.Errorf("taken: %s", got)
+		}
+	})
+}
+
+func TestFolderThatIsNotThere(t *testing.T) {
+	h := &handler{}
+	var words []string
+	w := &resultfile.Watcher{Handler: h, State: func(ok bool, w string) {
+		if !ok {
+			words = append(words, w)
+		}
+	}}
+	watch(t, w, func(dir string) {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, "a.csv", "one")
+		time.Sleep(20 * time.Second)
+		if len(h.stored) != 1 || len(words) == 0 || words[0] != "the folder is not there" {
+			t.Errorf("%q %q", h.stored, words)
+		}
+	})
+}
