@@ -71,7 +71,9 @@ func decide(have *Entry, r Request, now time.Time) (Entry, Problem) {
 	}
 	e := have.clone()
 	switch {
-	case e.Order.Open() || r.Action.ends() || r.Action == Status:
+	case e.Order.Open() || r.Action.ends():
+	case r.Action == Status:
+		return e, AlreadySo
 	case r.Action == New: // see begins
 		return e, Duplicate
 	default:
@@ -106,9 +108,10 @@ func decide(have *Entry, r Request, now time.Time) (Entry, Problem) {
 
 // turned notes a change that was made.
 func (e *Entry) turned(r Request, now time.Time) {
-	if !r.Said.Before(e.Said) || r.Link != e.By {
-		e.Said, e.By = r.Said, r.Link
+	if r.Link != e.By {
+		e.Said, e.By = Said{}, r.Link // another clock
 	}
+	e.Said = e.Said.latest(r.Said)
 	e.turn(Turn{At: now, Link: r.Link, Control: r.Control, MessageID: r.MessageID, Said: r.Said})
 	e.close(now)
 }
@@ -204,9 +207,8 @@ func (e *Entry) end(r Request, state record.ServiceState) Problem {
 			done++
 		case s.State == record.Completed:
 			before++
-		case r.Said.Before(e.Ended[s.ID]): // the earliest counts for a later new order: keep the last
-		default:
-			e.Ended[s.ID] = r.Said
+		case e.later(s.ID, r.Said):
+			done++
 		}
 	}
 	switch {
@@ -218,6 +220,17 @@ func (e *Entry) end(r Request, state record.ServiceState) Problem {
 		return AlreadySo
 	}
 	return None
+}
+
+// later notes that the end of a service was said again, later or at no time that is
+// known: only a new order that was made after the last of them is another one.
+func (e *Entry) later(id int, said Said) bool {
+	was := e.Ended[id]
+	if was == said || !said.Order.IsZero() && said.Before(was) || was.Order.IsZero() {
+		return false
+	}
+	e.Ended[id] = said
+	return true
 }
 
 // status takes what a message says is so.
@@ -312,8 +325,7 @@ func nameless(s record.Service) bool {
 }
 
 // match finds the service of the order that a service of a message is: by its
-// number, by code and specimen, by its code where that is clear, and where each
-// side has one only, that one.
+// number, by code and specimen, and by its code where that is clear.
 func (e *Entry) match(s record.Service, of []record.Service, taken map[int]bool) int {
 	for _, same := range []func(record.Service) bool{
 		func(x record.Service) bool { return sameNumber(x, s) },
@@ -328,8 +340,8 @@ func (e *Entry) match(s record.Service, of []record.Service, taken map[int]bool)
 			}
 		}
 	}
-	if len(e.Order.Services) == 1 && len(of) == 1 && !taken[0] && nameless(e.Order.Services[0]) {
-		return 0
+	if len(e.Order.Services) == 1 && !taken[0] && nameless(e.Order.Services[0]) {
+		return 0 // all that we know is that it was cancelled
 	}
 	return -1
 }

@@ -89,6 +89,17 @@ func (s Said) Before(t Said) bool {
 	return !s.Message.IsZero() && !t.Message.IsZero() && s.Message.Before(t.Message)
 }
 
+// latest has the later of each time.
+func (s Said) latest(t Said) Said {
+	if t.Order.After(s.Order) {
+		s.Order = t.Order
+	}
+	if t.Message.After(s.Message) {
+		s.Message = t.Message
+	}
+	return s
+}
+
 // Limits of one order.
 const (
 	MostServices  = 300
