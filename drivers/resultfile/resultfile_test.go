@@ -66,6 +66,12 @@ func watch(t *testing.T, w *resultfile.Watcher, do func(dir string)) {
 	})
 }
 
+// pass lets time pass, and what it brings about be done.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func sorted(texts []string) string {
 	return strings.Join(slices.Sorted(slices.Values(texts)), " ")
 }
@@ -102,7 +108,7 @@ func TestFileIsTakenOnceAndMovedAside(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(dir, "folder.csv"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if got := sorted(h.stored); got != "one two" {
 			t.Errorf("stored %q", got)
 		}
@@ -111,7 +117,7 @@ func TestFileIsTakenOnceAndMovedAside(t *testing.T) {
 		}
 		// The same name again is another file, and no taken one is overwritten.
 		write(t, dir, "a.csv", "three")
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if got := sorted(h.stored); got != "one three two" || h.ended != 4 {
 			t.Errorf("stored %q, ended %d", got, h.ended)
 		}
@@ -128,12 +134,12 @@ func TestFileIsNotTakenWhileItIsWritten(t *testing.T) {
 		for range 20 {
 			text += "line\r\n"
 			write(t, dir, "a.csv", text)
-			time.Sleep(3 * time.Second)
+			pass(3 * time.Second)
 			if len(h.stored) > 0 {
 				t.Fatal("a file that grows was taken")
 			}
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if len(h.stored) != 1 || h.stored[0] != text {
 			t.Errorf("stored %d", len(h.stored))
 		}
@@ -154,12 +160,12 @@ func TestFileThatGrowsAfterwardsIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		for len(h.snapshot()) == 0 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if _, err := f.WriteString(" and the rest"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if len(h.incomplete) != 1 || len(h.stored) != 1 {
 			t.Errorf("%q, %q", h.stored, h.incomplete)
 		}
@@ -181,14 +187,14 @@ func TestFileThatIsNotStoredStays(t *testing.T) {
 		}
 	}}, func(dir string) {
 		write(t, dir, "a.csv", "one")
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if names(t, dir) != "a.csv" || len(words) == 0 {
 			t.Errorf("%s, %q", names(t, dir), words)
 		}
 		h.mu.Lock()
 		h.fail = false
 		h.mu.Unlock()
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if len(h.stored) != 1 {
 			t.Errorf("%q", h.stored)
 		}
@@ -201,7 +207,7 @@ func TestFileThatCannotBeMovedIsNotTakenTwice(t *testing.T) {
 	watch(t, &resultfile.Watcher{Handler: h}, func(dir string) {
 		write(t, dir, resultfile.Taken, "a file in the way")
 		write(t, dir, "a.csv", "one")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		count := 0
 		for _, s := range h.stored {
 			if s == "one" {
@@ -215,7 +221,7 @@ func TestFileThatCannotBeMovedIsNotTakenTwice(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, resultfile.Taken)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if got := names(t, filepath.Join(dir, resultfile.Taken)); !strings.Contains(got, "a.csv") {
 			t.Errorf("taken: %s", got)
 		}
@@ -234,12 +240,12 @@ func TestFolderThatIsNotThere(t *testing.T) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		write(t, dir, "a.csv", "one")
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if len(h.stored) != 1 || len(words) == 0 || words[0] != "the folder is not there" {
 			t.Errorf("%q %q", h.stored, words)
 		}
