@@ -20,6 +20,7 @@ type handler struct {
 	mu         sync.Mutex
 	stored     []string
 	incomplete []string
+	words      []string
 	ended      int
 	fail       bool
 }
@@ -109,7 +110,7 @@ func TestFileIsTakenOnceAndMovedAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(20 * time.Second)
-		if got := sorted(h.stored); got != "one two" {
+		if got := sorted(h.snapshot().stored); got != "one two" {
 			t.Errorf("stored %q", got)
 		}
 		if got := names(t, filepath.Join(dir, resultfile.Taken)); got != "B.CSV a.csv empty.csv" {
@@ -118,8 +119,8 @@ func TestFileIsTakenOnceAndMovedAside(t *testing.T) {
 		// The same name again is another file, and no taken one is overwritten.
 		write(t, dir, "a.csv", "three")
 		pass(20 * time.Second)
-		if got := sorted(h.stored); got != "one three two" || h.ended != 4 {
-			t.Errorf("stored %q, ended %d", got, h.ended)
+		if got := sorted(h.snapshot().stored); got != "one three two" || h.snapshot().ended != 4 {
+			t.Errorf("stored %q, ended %d", got, h.snapshot().ended)
 		}
 		if first, err := os.ReadFile(filepath.Join(dir, resultfile.Taken, "a.csv")); err != nil || string(first) != "one" {
 			t.Errorf("%q %v", first, err)
@@ -135,13 +136,13 @@ func TestFileIsNotTakenWhileItIsWritten(t *testing.T) {
 			text += "line\r\n"
 			write(t, dir, "a.csv", text)
 			pass(3 * time.Second)
-			if len(h.stored) > 0 {
+			if len(h.snapshot().stored) > 0 {
 				t.Fatal("a file that grows was taken")
 			}
 		}
 		pass(20 * time.Second)
-		if len(h.stored) != 1 || h.stored[0] != text {
-			t.Errorf("stored %d", len(h.stored))
+		if len(h.snapshot().stored) != 1 || h.snapshot().stored[0] != text {
+			t.Errorf("stored %d", len(h.snapshot().stored))
 		}
 	})
 }
@@ -159,44 +160,52 @@ func TestFileThatGrowsAfterwardsIsKept(t *testing.T) {
 		if _, err := f.WriteString("half"); err != nil {
 			t.Fatal(err)
 		}
-		for len(h.snapshot()) == 0 {
+		for len(h.snapshot().stored) == 0 {
 			pass(time.Second)
 		}
 		if _, err := f.WriteString(" and the rest"); err != nil {
 			t.Fatal(err)
 		}
 		pass(20 * time.Second)
-		if len(h.incomplete) != 1 || len(h.stored) != 1 {
-			t.Errorf("%q, %q", h.stored, h.incomplete)
+		if len(h.snapshot().incomplete) != 1 || len(h.snapshot().stored) != 1 {
+			t.Errorf("%q, %q", h.snapshot().stored, h.snapshot().incomplete)
 		}
 	})
 }
 
-func (h *handler) snapshot() []string {
+func (h *handler) snapshot() (s struct {
+	stored, incomplete, words []string
+	ended                     int
+}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]string(nil), h.stored...)
+	s.stored, s.incomplete, s.words, s.ended = slices.Clone(h.stored), slices.Clone(h.incomplete), slices.Clone(h.words), h.ended
+	return s
+}
+
+// told is the State of a watcher.
+func (h *handler) told(ok bool, words string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !ok {
+		h.words = append(h.words, words)
+	}
 }
 
 func TestFileThatIsNotStoredStays(t *testing.T) {
 	h := &handler{fail: true}
-	var words []string
-	watch(t, &resultfile.Watcher{Handler: h, State: func(ok bool, w string) {
-		if !ok {
-			words = append(words, w)
-		}
-	}}, func(dir string) {
+	watch(t, &resultfile.Watcher{Handler: h, State: h.told}, func(dir string) {
 		write(t, dir, "a.csv", "one")
 		pass(20 * time.Second)
-		if names(t, dir) != "a.csv" || len(words) == 0 {
-			t.Errorf("%s, %q", names(t, dir), words)
+		if names(t, dir) != "a.csv" || len(h.snapshot().words) == 0 {
+			t.Errorf("%s, %q", names(t, dir), h.snapshot().words)
 		}
 		h.mu.Lock()
 		h.fail = false
 		h.mu.Unlock()
 		pass(20 * time.Second)
-		if len(h.stored) != 1 {
-			t.Errorf("%q", h.stored)
+		if len(h.snapshot().stored) != 1 {
+			t.Errorf("%q", h.snapshot().stored)
 		}
 	})
 }
@@ -209,7 +218,7 @@ func TestFileThatCannotBeMovedIsNotTakenTwice(t *testing.T) {
 		write(t, dir, "a.csv", "one")
 		pass(time.Minute)
 		count := 0
-		for _, s := range h.stored {
+		for _, s := range h.snapshot().stored {
 			if s == "one" {
 				count++
 			}
@@ -230,12 +239,7 @@ func TestFileThatCannotBeMovedIsNotTakenTwice(t *testing.T) {
 
 func TestFolderThatIsNotThere(t *testing.T) {
 	h := &handler{}
-	var words []string
-	w := &resultfile.Watcher{Handler: h, State: func(ok bool, w string) {
-		if !ok {
-			words = append(words, w)
-		}
-	}}
+	w := &resultfile.Watcher{Handler: h, State: h.told}
 	watch(t, w, func(dir string) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
@@ -246,8 +250,8 @@ func TestFolderThatIsNotThere(t *testing.T) {
 		}
 		write(t, dir, "a.csv", "one")
 		pass(20 * time.Second)
-		if len(h.stored) != 1 || len(words) == 0 || words[0] != "the folder is not there" {
-			t.Errorf("%q %q", h.stored, words)
+		if len(h.snapshot().stored) != 1 || len(h.snapshot().words) == 0 || h.snapshot().words[0] != "the folder is not there" {
+			t.Errorf("%q %q", h.snapshot().stored, h.snapshot().words)
 		}
 	})
 }
