@@ -84,15 +84,18 @@ type Annotation struct {
 type Film struct {
 	SOPInstanceUID        string
 	SessionSOPInstanceUID string
-	Color                 bool
-	Format                Format
-	Session               *dicom.Dataset // attributes of the film session
-	Box                   *dicom.Dataset // and of the film box
-	Images                []ImageBox     // by position
-	Annotations           []Annotation   // by position
-	LUTs                  map[string]*dicom.Dataset
-	Copies                int
-	Printed               int // how often this film was printed before
+	// Print is a UID of ours for this film session alone: some requestors give every film
+	// session the same SOP Instance UID.
+	Print       string
+	Color       bool
+	Format      Format
+	Session     *dicom.Dataset // attributes of the film session
+	Box         *dicom.Dataset // and of the film box
+	Images      []ImageBox     // by position
+	Annotations []Annotation   // by position
+	LUTs        map[string]*dicom.Dataset
+	Copies      int
+	Printed     int // how often this film was printed before
 }
 
 // LUT returns the presentation LUT of a film or an image box: one of Film.LUTs,
@@ -142,6 +145,7 @@ func (b *filmBox) film(s *session, luts map[string]*dicom.Dataset) Film {
 	return Film{
 		SOPInstanceUID:        b.uid,
 		SessionSOPInstanceUID: s.uid,
+		Print:                 s.own,
 		Color:                 b.color,
 		Format:                b.format,
 		Session:               s.attributes,

@@ -24,6 +24,7 @@ type tree struct {
 
 type session struct {
 	uid        string
+	own        string // a UID of ours
 	attributes *dicom.Dataset
 	boxes      []*filmBox
 }
@@ -133,7 +134,7 @@ func (t *tree) createSession(asked string, attributes *dicom.Dataset) (string, d
 	}
 	instance, s := t.instance(asked)
 	if s.Code == dimse.Success {
-		t.session = &session{uid: instance, attributes: attributes}
+		t.session = &session{uid: instance, own: t.newUID(), attributes: attributes}
 	}
 	return instance, s
 }

@@ -191,8 +191,8 @@ func (p *Printer) write(f *dicom.File) (spool.Ref, error) {
 func (p *Printer) object(connection string, f film.Film) sc.Object {
 	now := p.Now()
 	o := sc.Object{
-		SOPInstanceUID: service.NewUID(), SeriesInstanceUID: derived("series", f.SessionSOPInstanceUID, connection),
-		StudyInstanceUID: derived("study", f.SessionSOPInstanceUID, connection),
+		SOPInstanceUID: service.NewUID(), SeriesInstanceUID: derived("series", f.Print),
+		StudyInstanceUID: derived("study", f.Print),
 		Created:          now, ConversionType: "DF", BurnedInAnnotation: true, Manufacturer: "Nhip", StationName: strings.ToUpper(connection[:min(len(connection), 16)]),
 		SeriesDescription: "Film", ImageType: []string{"DERIVED", "SECONDARY"},
 	}
