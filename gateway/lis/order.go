@@ -59,12 +59,13 @@ const mostRequests = 300
 
 // OrderGroups reads the orders of a message. Before the specimen messages of 2.5 a
 // specimen stands behind its OBR, in OML^O33 and OML^O35 before its ORC. What stands
-// behind a second PID is a prior result (HL7 v2.5.1 section 4.4.6) and no order.
+// behind a second PID is a prior result (HL7 v2.5.1 section 4.4.6) and no order. An
+// OBR before the first ORC is a new order.
 func OrderGroups(m *hl7.Message) ([]OrderGroup, []hl7.Error) {
 	_, event, _ := m.Type()
-	w := orderWalk{before: event == "O33" || event == "O35", patient: &PatientGroup{}}
+	w := orderWalk{before: event == "O33" || event == "O35", patient: &PatientGroup{}, unsaid: newORC(m)}
 	for _, s := range m.Segments() {
-		if s.Name == "PID" && w.orcs > 0 {
+		if s.Name == "PID" && len(w.groups) > 0 {
 			break
 		}
 		if err := w.segment(s); err != nil {
@@ -74,7 +75,7 @@ func OrderGroups(m *hl7.Message) ([]OrderGroup, []hl7.Error) {
 	w.shareStudy()
 	w.split()
 	if len(w.groups) == 0 {
-		return nil, []hl7.Error{wrong("ORC", hl7.ErrorSegmentSequence, "the message has no ORC segment: nothing says what is to be done")}
+		return nil, []hl7.Error{wrong("ORC", hl7.ErrorSegmentSequence, "the message has neither an ORC nor an OBR segment: nothing is ordered")}
 	}
 	return w.groups, nil
 }
@@ -90,6 +91,16 @@ type orderWalk struct {
 	specimens  []SpecimenGroup // before the ORC that come
 	fresh      bool            // a new specimen group begins with the next SPM
 	orcs, obrs int
+	unsaid     hl7.Segment // the ORC of what has none
+}
+
+// newORC is the ORC of an order that has none: a new order, in the delimiters of the
+// message.
+func newORC(m *hl7.Message) hl7.Segment {
+	n := hl7.NewMessage(m.Delimiters())
+	s := n.Append("ORC")
+	_ = s.Set("1", "NW") // ASCII, without delimiters: it always can be
+	return s
 }
 
 func (w *orderWalk) segment(s hl7.Segment) *hl7.Error {
@@ -118,10 +129,11 @@ func (w *orderWalk) segment(s hl7.Segment) *hl7.Error {
 func (w *orderWalk) request(s hl7.Segment) *hl7.Error {
 	w.obrs++
 	g := w.last()
+	if g == nil {
+		w.groups = append(w.groups, OrderGroup{ORC: w.unsaid, Number: 1, Patient: w.patient, Specimens: w.specimens})
+		g, w.fresh = w.last(), true
+	}
 	switch {
-	case g == nil:
-		e := wrong("OBR", hl7.ErrorSegmentSequence, "an OBR segment stands before the first ORC")
-		return &e
 	case w.obrs > mostRequests:
 		e := wrong("OBR", errorCardinality, fmt.Sprintf("more than %d OBR segments: send several messages", mostRequests))
 		return &e

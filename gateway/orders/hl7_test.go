@@ -3,6 +3,7 @@ package orders
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -46,9 +47,14 @@ func (d *desk) send(lines string) *hl7.Message {
 	if !d.app.Takes(m) {
 		d.t.Fatalf("not taken: %s", lines)
 	}
+	return d.answer(m)
+}
+
+func (d *desk) answer(m *hl7.Message) *hl7.Message {
+	d.t.Helper()
 	answer, _, err := d.in.Decided(context.Background(), d.app, intake.Incoming{Link: "his", Message: m}, nil,
 		func(got intake.Decision, _ *storage.Batch) ([]byte, error) {
-			a, _ := ack.Options{}.Answer(m, got.Verdict, "A1", at, got.Segments)
+			a, _ := ack.Options{Mode: ack.Original}.Answer(m, got.Verdict, "A1", at, got.Segments)
 			return a.Message, nil
 		})
 	if err != nil {
@@ -336,5 +342,43 @@ func TestOtherOrdersAreLeftToDestinations(t *testing.T) {
 		if got := app.Takes(message(t, lines)); got != takes {
 			t.Errorf("takes %v: %q", got, lines)
 		}
+	}
+}
+
+// The public samples, where they are there: every order message that INDEX.md calls
+// valid is answered positively.
+func TestSamplesOfOrders(t *testing.T) {
+	const folder = "../../../shared/samples/hl7/"
+	index, err := os.ReadFile(folder + "INDEX.md")
+	if err != nil {
+		t.Skip("the samples are not here")
+	}
+	n := 0
+	for _, row := range strings.Split(string(index), "\n") {
+		cells := strings.Split(row, "|")
+		if len(cells) < 4 || strings.TrimSpace(cells[2]) != "valid" {
+			continue
+		}
+		b, err := os.ReadFile(folder + strings.TrimSpace(cells[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range hl7.Split(b) {
+			m, err := hl7.Parse(one)
+			if err != nil || m.IsAcknowledgement() {
+				continue
+			}
+			d := newDesk(t)
+			if d.app.Takes(m) {
+				n++
+				if got := said(d.answer(m)); !strings.HasPrefix(got, "AA") {
+					t.Errorf("%s: %s", cells[1], got)
+				}
+			}
+			d.store.Close()
+		}
+	}
+	if n < 15 {
+		t.Errorf("only %d orders", n)
 	}
 }
