@@ -408,9 +408,13 @@ func (d *draft) leaves(s spot) []spot {
 	}
 	var spots []spot
 	for rep := first; rep <= last && d.looked <= far; rep++ {
+		named := rep
+		if last == 1 {
+			named = 0
+		}
 		n := d.segment(s.segment).Components(s.field, rep)
 		for c := 1; c <= n && len(spots) < most; c++ {
-			spots = append(spots, spot{segment: s.segment, field: s.field, repetition: rep, component: c})
+			spots = append(spots, spot{segment: s.segment, field: s.field, repetition: named, component: c})
 		}
 	}
 	return spots
