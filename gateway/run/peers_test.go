@@ -94,6 +94,7 @@ type site struct {
 	console string
 	stopped bool
 	disk    diskguard.Probe // nil: the disk as it is
+	quiet   time.Duration   // of a study before its notice, from the next start on; 0: a minute
 }
 
 // newSite starts a gateway of the blocks. Tables that they do not have listen on
@@ -139,7 +140,7 @@ func (s *site) start() {
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if s.g, err = Start(context.Background(), cfg, Options{Version: "test", Log: log, Disk: s.disk}); err != nil {
+	if s.g, err = Start(context.Background(), cfg, Options{Version: "test", Log: log, Disk: s.disk, Quiet: s.quiet}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.stopped = false
