@@ -1,9 +1,13 @@
 package modality
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"slices"
 	"time"
@@ -39,23 +43,26 @@ type File interface {
 // of object that it has had to send so far, each in the transfer syntax that it
 // is stored in.
 type Forwarder struct {
-	d     Destination
-	open  func(storage.Ref) (intake.Entry, File, error)
-	kinds []store.Kind // newest last
-	a     *association.Association
-	idle  *time.Timer
-	lock  chan struct{} // held while the association is in use
+	d      Destination
+	open   func(storage.Ref) (intake.Entry, File, error)
+	kinds  []store.Kind // newest last
+	buffer []byte       // of a short object, nil while nothing is sent
+	a      *association.Association
+	idle   *time.Timer
+	lock   chan struct{} // held while the association is in use
 }
 
 // idleRelease is how long an association is kept with nothing to send.
 const idleRelease = 5 * time.Second
 
-// NewForwarder returns a Forwarder; open opens the object of a journal entry.
+// NewForwarder returns a Forwarder; open opens the object of a journal entry, as it is
+// on disk: the Forwarder holds it against its hash.
 func NewForwarder(d Destination, open func(storage.Ref) (intake.Entry, File, error)) *Forwarder {
 	f := &Forwarder{d: d, open: open, lock: make(chan struct{}, 1)}
 	f.idle = time.AfterFunc(time.Hour, func() {
 		f.lock <- struct{}{}
 		defer func() { <-f.lock }()
+		f.buffer = nil
 		f.release()
 	})
 	f.idle.Stop()
@@ -73,16 +80,13 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
 	defer file.Close()
-	meta, err := dicom.ReadPart10(file)
+	dataSet, err := f.dataSet(file, e)
 	if err != nil {
-		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
-	}
-	if _, err := file.Seek(meta.DataSet, io.SeekStart); err != nil {
 		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, err.Error())}
 	}
 	o := store.Object{
 		SOPClassUID: e.Attrs[intake.AttrSOPClass], SOPInstanceUID: e.Attrs[intake.AttrSOPInstance],
-		TransferSyntaxUID: e.Attrs[intake.AttrTransferSyntax], DataSet: file,
+		TransferSyntaxUID: e.Attrs[intake.AttrTransferSyntax], DataSet: dataSet,
 	}
 	if event, ok := f.associate(ctx, store.Kind{SOPClassUID: o.SOPClassUID, TransferSyntaxUID: o.TransferSyntaxUID}); !ok {
 		return event
@@ -94,6 +98,9 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	status, err := store.Send(sending, f.a, o)
 	var not *association.NotAcceptedError
 	switch {
+	case dataSet.err != nil: // the association was aborted before the last fragment
+		f.a = nil
+		return delivery.Event{Kind: delivery.Refused, Why: reason.New(reason.Damaged, dataSet.err.Error())}
 	case errors.As(err, &not):
 		return delivery.Event{Kind: delivery.Refused, Why: notTaken(not)}
 	case err != nil:
@@ -103,6 +110,69 @@ func (f *Forwarder) Send(ctx context.Context, it delivery.Item) delivery.Event {
 	event := Settle(status)
 	event.Answer = delivery.Answered([]byte("C-STORE-RSP " + status.String()))
 	return event
+}
+
+// mostAtOnce is the longest object that is read and held against its hash before the
+// first of it is sent: most are slices. A longer one is while it is sent.
+const mostAtOnce = 1 << 20
+
+// dataSet reads over what stands before the data set of a stored object.
+func (f *Forwarder) dataSet(file File, e intake.Entry) (*verified, error) {
+	if e.Length > mostAtOnce {
+		return verifying(file, e.SHA256)
+	}
+	if f.buffer == nil {
+		f.buffer = make([]byte, mostAtOnce)
+	}
+	b := f.buffer[:e.Length]
+	if _, err := io.ReadFull(file, b); err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != e.SHA256 {
+		return nil, errChanged
+	}
+	meta, err := dicom.ReadPart10(bytes.NewReader(b))
+	return &verified{Reader: bytes.NewReader(b[meta.DataSet:])}, err
+}
+
+var errChanged = errors.New("the SHA-256 of the object is another")
+
+// A verified is the data set of a stored object. Where it has a hash, it ends with
+// io.EOF only if all bytes of the file, those before the data set too, have the one
+// that was noted when they came: with any other error the peer does not get the end of
+// the object, and so has none.
+type verified struct {
+	io.Reader
+	hash hash.Hash // nil: the file was held against it before
+	want string
+	err  error // of the file
+}
+
+func verifying(file File, want string) (*verified, error) {
+	meta, err := dicom.ReadPart10(file)
+	if err != nil {
+		return nil, err
+	}
+	v := &verified{Reader: file, hash: sha256.New(), want: want}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	_, err = io.CopyN(v.hash, file, meta.DataSet)
+	return v, err
+}
+
+func (v *verified) Read(b []byte) (int, error) {
+	n, err := v.Reader.Read(b)
+	if v.hash != nil {
+		v.hash.Write(b[:n])
+		if err == io.EOF && hex.EncodeToString(v.hash.Sum(nil)) != v.want {
+			err = errChanged
+		}
+	}
+	if err != nil && err != io.EOF {
+		v.err = err
+	}
+	return n, err
 }
 
 // answerTime is how long an object may take: the configured time for the

@@ -17,7 +17,7 @@ import (
 
 // queryServices answer C-FIND, C-MOVE and C-GET from what the gateway still holds.
 func (g *Gateway) queryServices() service.Mux {
-	archive := &modality.Archive{Store: g.store, Log: g.log, AETitle: g.cfg.DICOM.AETitle, Open: g.object, Peek: g.peek}
+	archive := &modality.Archive{Store: g.store, Log: g.log, AETitle: g.cfg.DICOM.AETitle, Open: g.verified, Peek: g.object}
 	for _, m := range g.cfg.Modalities {
 		archive.Connections = append(archive.Connections, m.Name)
 	}
@@ -52,14 +52,18 @@ func (g *Gateway) moveDestination(_ context.Context, q retrieve.Query) (move.Des
 	return move.Destination{}, false
 }
 
-// peek opens the object of a journal entry as it is on disk.
-func (g *Gateway) peek(ref storage.Ref) (intake.Entry, modality.File, error) {
+// verified opens the object of a journal entry, after its bytes were held against
+// their hash: a damaged object is never sent.
+func (g *Gateway) verified(ref storage.Ref) (intake.Entry, modality.File, error) {
 	e, err := g.entry(ref)
 	if err != nil {
 		return e, nil, err
 	}
 	if e.Spool == nil {
 		return e, nil, errNoObject
+	}
+	if err := g.store.Spool().Verify(*e.Spool); err != nil {
+		return e, nil, err
 	}
 	f, err := g.store.Spool().Open(*e.Spool)
 	return e, f, err
