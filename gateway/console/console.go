@@ -48,14 +48,15 @@ var static embed.FS
 
 // Options are what a console needs.
 type Options struct {
-	Source  Source
-	Journal Journal                                      // what came in and went out
-	Acts    *control.Acts                                // what a person may do; nil: nothing
-	Person  func(token string) (name string, known bool) // whose token it is
-	Zone    *time.Location                               // of the times that are shown; nil: UTC
-	Hosts   []string                                     // names in the Host header besides those of loopback
-	Log     *slog.Logger                                 // nil: slog.Default
-	Now     func() time.Time                             // nil: time.Now
+	Source   Source
+	Journal  Journal                                      // what came in and went out
+	Controls Controls                                     // of control material; nil: none
+	Acts     *control.Acts                                // what a person may do; nil: nothing
+	Person   func(token string) (name string, known bool) // whose token it is
+	Zone     *time.Location                               // of the times that are shown; nil: UTC
+	Hosts    []string                                     // names in the Host header besides those of loopback
+	Log      *slog.Logger                                 // nil: slog.Default
+	Now      func() time.Time                             // nil: time.Now
 }
 
 // A Console is an http.Handler.
@@ -99,6 +100,8 @@ func New(o Options) *Console {
 	mux.HandleFunc("/api/v1/status", c.apiStatus)
 	mux.HandleFunc("/api/v1/messages", c.apiMessages)
 	mux.HandleFunc("/api/v1/results", c.apiResults)
+	mux.HandleFunc("/qc", c.qcPage)
+	mux.HandleFunc("/api/v1/qc", c.apiQC)
 	mux.HandleFunc("/api/v1/journal", c.apiJournal)
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}", c.apiEntry)
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}/raw", c.apiRaw)

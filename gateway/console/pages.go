@@ -52,6 +52,9 @@ type page struct {
 	Journal  pageView
 	Entry    *detailView
 	Act      *actForm
+	Charts   []chartView
+
+	MoreCharts bool
 }
 
 // When is a time as short as it is clear: the day only where it is not today,

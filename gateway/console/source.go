@@ -59,6 +59,7 @@ type Status struct {
 // Listen has the real addresses of the open listeners.
 type Listen struct {
 	Console, DICOM, DICOMTLS, HL7, MQTT []string
+	HL7TLS, HL7HTTP, HL7HTTPS           []string
 	Analyser, Monitor                   map[string]string // by name in the configuration
 }
 

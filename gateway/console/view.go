@@ -45,6 +45,9 @@ type listenView struct {
 	Console  addresses            `json:"console"`
 	DICOM    addresses            `json:"dicom"`
 	DICOMTLS addresses            `json:"dicom_tls,omitempty"`
+	HL7TLS   addresses            `json:"hl7_tls,omitempty"`
+	HL7HTTP  addresses            `json:"hl7_http,omitempty"`
+	HL7HTTPS addresses            `json:"hl7_https,omitempty"`
 	HL7      addresses            `json:"hl7"`
 	MQTT     addresses            `json:"mqtt"`
 	Analyser map[string]addresses `json:"analyser"`
@@ -261,7 +264,7 @@ func (v viewer) status(s Status, unhealthy []Words) statusView {
 		Healthy: len(unhealthy) == 0,
 		Reasons: each(unhealthy, func(w Words) string { return w.in(v.lang) }),
 		Listen: listenView{
-			Console: s.Listen.Console, DICOM: s.Listen.DICOM, DICOMTLS: s.Listen.DICOMTLS, HL7: s.Listen.HL7, MQTT: s.Listen.MQTT,
+			Console: s.Listen.Console, DICOM: s.Listen.DICOM, DICOMTLS: s.Listen.DICOMTLS, HL7: s.Listen.HL7, HL7TLS: s.Listen.HL7TLS, HL7HTTP: s.Listen.HL7HTTP, HL7HTTPS: s.Listen.HL7HTTPS, MQTT: s.Listen.MQTT,
 			Analyser: single(s.Listen.Analyser), Monitor: single(s.Listen.Monitor),
 		},
 		Connections: each(s.Connections, v.connection),

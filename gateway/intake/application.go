@@ -64,8 +64,8 @@ var ErrRefused = errors.New("intake: the application refused the message")
 // Decided stores a message on which an Application decides, with the answer that
 // answer makes of the decision, and returns the answer: the stored one for a
 // repeat. What answer adds to the batch is committed too; refused says that nothing
-// is stored, and the answer is not kept.
-func (in *Intake) Decided(ctx context.Context, a Application, r Incoming, attrs map[string]string, answer func(Decision, *storage.Batch) []byte) (sent []byte, refused bool, err error) {
+// is stored, and the answer is not kept. An error of answer stores nothing.
+func (in *Intake) Decided(ctx context.Context, a Application, r Incoming, attrs map[string]string, answer func(Decision, *storage.Batch) ([]byte, error)) (sent []byte, refused bool, err error) {
 	frame := r.Message.Bytes()
 	of := digest([]byte(r.Message.ControlID()), frame)
 	l := in.link(r.Link)
@@ -96,10 +96,14 @@ func (in *Intake) Decided(ctx context.Context, a Application, r Incoming, attrs 
 	}
 	if d.Verdict.Code == hl7.ApplicationReject {
 		end(storage.Receipt{}, ErrRefused)
-		return answer(d, new(storage.Batch)), true, in.forget(e)
+		sent, err := answer(d, new(storage.Batch))
+		return sent, true, errors.Join(err, in.forget(e))
 	}
 	decided(b, e, r.Entry, d)
-	sent = answer(d, b)
+	if sent, err = answer(d, b); err != nil {
+		end(storage.Receipt{}, err)
+		return nil, false, errors.Join(err, in.forget(e))
+	}
 	b.Put(answerKey(r.Link, of), sent)
 	receipt, err := in.store.Commit(ctx, b)
 	end(receipt, err)
@@ -156,4 +160,29 @@ func (in *Intake) forget(e Entry) error {
 		return nil
 	}
 	return in.store.Spool().Remove(*e.Spool)
+}
+
+// Stored reports whether a link has sent the same message before: the same MSH-10 and
+// bytes.
+func (in *Intake) Stored(link string, m *hl7.Message) (bool, error) {
+	_, ok, err := in.store.Get(answerKey(link, digest([]byte(m.ControlID()), m.Bytes())))
+	return ok, err
+}
+
+// Aside is a message that is stored together with another one and goes nowhere: kind
+// is under which it is counted. What it returns adds it to the batch of the other one,
+// with the answer that a repeat of it gets.
+func (in *Intake) Aside(link, peer string, m *hl7.Message, attrs map[string]string, kind string) (func(b *storage.Batch, answer []byte) error, error) {
+	frame := m.Bytes()
+	e, err := in.entry(KindHL7, link, peer, frame)
+	if err != nil {
+		return nil, err
+	}
+	e.Attrs = attrs
+	of := digest([]byte(m.ControlID()), frame)
+	return func(b *storage.Batch, answer []byte) error {
+		decided(b, e, Journal(b, Channel(link), e), Decision{Consumed: kind})
+		b.Put(answerKey(link, of), answer)
+		return nil
+	}, nil
 }

@@ -38,7 +38,9 @@ func decide(t *testing.T, in *Intake, o *orders, text string) (string, bool, err
 		t.Fatal(err)
 	}
 	b, refused, err := in.Decided(t.Context(), o, Incoming{Link: "his", Peer: "a", Message: m}, map[string]string{"type": "OML^O21"},
-		func(d Decision, b *storage.Batch) []byte { return append([]byte(d.Verdict.Code), d.Segments...) })
+		func(d Decision, b *storage.Batch) ([]byte, error) {
+			return append([]byte(d.Verdict.Code), d.Segments...), nil
+		})
 	return string(b), refused, err
 }
 

@@ -20,13 +20,20 @@ import (
 // again and marked as one.
 type ASTM struct {
 	in         *Intake
+	kind       Kind
 	connection string
 	peer       string
 }
 
 // ASTM returns the handler of a connection.
 func (in *Intake) ASTM(connection, peer string) *ASTM {
-	return &ASTM{in: in, connection: connection, peer: peer}
+	return &ASTM{in: in, kind: KindASTM, connection: connection, peer: peer}
+}
+
+// Text is ASTM for a protocol that is neither LIS02 nor HL7: the messages are as its
+// driver has cut them.
+func (in *Intake) Text(connection, peer string) *ASTM {
+	return &ASTM{in: in, kind: KindText, connection: connection, peer: peer}
 }
 
 var _ e1381.Handler = (*ASTM)(nil)
@@ -64,7 +71,7 @@ func (a *ASTM) store(ctx context.Context, l *link, msgs []e1381.Message) error {
 	b := new(storage.Batch)
 	fresh := map[string]bool{}
 	for _, m := range msgs {
-		e, err := a.in.entry(KindASTM, a.connection, a.peer, m.Records)
+		e, err := a.in.entry(a.kind, a.connection, a.peer, m.Records)
 		if err != nil {
 			return err
 		}
@@ -95,7 +102,7 @@ func (a *ASTM) store(ctx context.Context, l *link, msgs []e1381.Message) error {
 // Incomplete keeps what came of a session that broke before its L record; why in
 // the words of e1381.
 func (a *ASTM) Incomplete(ctx context.Context, m e1381.Message, why string) error {
-	e, err := a.in.entry(KindASTM, a.connection, a.peer, m.Records)
+	e, err := a.in.entry(a.kind, a.connection, a.peer, m.Records)
 	if err != nil {
 		return err
 	}

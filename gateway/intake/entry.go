@@ -25,6 +25,7 @@ type Kind string
 // The kinds of entries.
 const (
 	KindASTM        Kind = "astm"        // record bytes of one message, LIS02
+	KindText        Kind = "text"        // one message of an analyser that speaks neither LIS02 nor HL7
 	KindHL7         Kind = "hl7"         // one message, as framed
 	KindDICOM       Kind = "dicom"       // one SOP instance; the bytes are in the spool
 	KindObservation Kind = "observation" // one line of a serial monitor

@@ -126,7 +126,7 @@ func EntryKeys(s *storage.Store, ref storage.Ref, e Entry) ([]string, error) {
 		return keys, nil
 	}
 	switch e.Kind {
-	case KindASTM:
+	case KindASTM, KindText:
 		sum := e.SHA256[:32]
 		ours, err := refersTo(s, seenKey(e.Connection, sum), ref)
 		if err != nil || !ours {

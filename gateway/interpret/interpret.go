@@ -27,6 +27,7 @@ import (
 	"nhip/gateway/intake"
 	"nhip/gateway/lis"
 	"nhip/gateway/mapping/live"
+	"nhip/gateway/qc"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
@@ -88,8 +89,9 @@ type outcome struct {
 	index      []string  // names in the index
 	deviceTime time.Time // of the message, by the device's clock; zero: it says none
 	observed   []record.Observation
-	notes      map[string]int // counted for people, outside the conservation sum
-	before     *Fate          // only a part of the entry is interpreted again: what the rest became
+	controls   []record.Report // of control material, for their charts
+	notes      map[string]int  // counted for people, outside the conservation sum
+	before     *Fate           // only a part of the entry is interpreted again: what the rest became
 }
 
 // find adds an identifier that the entry is found by.
@@ -221,6 +223,9 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		switch {
 		case rep.Control:
 			o.consume("control", 1)
+			if !rep.Calibration {
+				o.controls = append(o.controls, rep)
+			}
 			continue
 		case len(rep.Results) == 0:
 			o.consume("no_result", 1)
@@ -475,6 +480,11 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 			return err
 		}
 	}
+	for _, rep := range o.controls {
+		if err := qc.Add(b, e.Connection, rep, about.String(), e.At); err != nil {
+			return err
+		}
+	}
 	for _, h := range o.held {
 		b.EnqueueRef(intake.HeldQueue, e.Connection, intake.HeldTicket{Subject: h.subject, Reason: h.why, Since: now.UTC(), For: h.to}.Encode(), item.About...)
 	}
@@ -514,6 +524,10 @@ func (o *outcome) size() (changes, bytes int) {
 	changes = 2 + 3*len(o.out) + len(o.held) + len(o.index)
 	for _, x := range o.out {
 		bytes += 4*min(len(x.body), maxInline) + 2000
+	}
+	for _, rep := range o.controls {
+		changes += qc.Changes(rep)
+		bytes += 1000 * qc.Changes(rep)
 	}
 	return changes, bytes + 1000*(len(o.held)+len(o.index)) + 500
 }

@@ -16,6 +16,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/lis"
+	"nhip/gateway/qc"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
@@ -249,6 +250,13 @@ func TestControlMaterialIsNeverInThePatientLane(t *testing.T) {
 			t.Errorf("%+v", items)
 		}
 		r.counts("accepted=1 consumed/control=1")
+		charts, err := qc.List(r.s, "xn-1")
+		if err != nil || len(charts) == 0 {
+			t.Fatalf("no chart of the control: %v", err)
+		}
+		if err := charts[0].Fill(r.s, time.Time{}, 0); err != nil || len(charts[0].Points) != 1 || charts[0].Points[0].Entry == "" {
+			t.Errorf("%+v %v", charts[0], err)
+		}
 	})
 }
 

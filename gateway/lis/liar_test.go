@@ -223,7 +223,7 @@ func sending(t *testing.T, l *liar, connections int) (*storage.Store, func()) {
 	w := &delivery.Worker{Destination: "lis", Store: s, Log: slog.New(slog.DiscardHandler), LinkMax: 20 * time.Millisecond,
 		Policy: delivery.Policy{First: 5 * time.Millisecond, Max: 20 * time.Millisecond, MaxRejections: 20}}
 	for range connections {
-		w.Senders = append(w.Senders, lis.NewSender(l.Addr().String(), time.Second, 100*time.Millisecond, s.Read))
+		w.Senders = append(w.Senders, lis.NewSender(lis.SenderOptions{Address: l.Addr().String(), Connect: time.Second, Answer: 100 * time.Millisecond, Body: s.Read}))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -37,7 +37,7 @@ func TestTheAnswerToTheMessageInFlightIsTakenAtTheStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &delivery.Worker{Destination: "lis", Store: s, Log: slog.New(slog.DiscardHandler), Policy: delivery.DefaultPolicy(),
-		Senders: []delivery.Sender{lis.NewSender(n.Addr().String(), 0, 0, s.Read)}}
+		Senders: []delivery.Sender{lis.NewSender(lis.SenderOptions{Address: n.Addr().String(), Body: s.Read})}}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()

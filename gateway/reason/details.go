@@ -20,6 +20,14 @@ var details = []struct {
 	{regexp.MustCompile(`more than (\d+) segments`), "có hơn $1 segment"},
 	{regexp.MustCompile(`more than (\d+) fields`), "có hơn $1 trường"},
 	{regexp.MustCompile(` at ([A-Z][A-Z0-9]{2}(\[\d+\])?(-[\d.]+)?)\b`), " tại $1"},
+	{regexp.MustCompile(`\b([A-Z][A-Z0-9]{2}) has a character that (.+) does not have`), "$1 có ký tự mà $2 không có"},
+	// package hl7/mllp
+	{regexp.MustCompile(`the certificate is for another name`), "chứng thư số thuộc về tên khác"},
+	{regexp.MustCompile(`the certificate was not signed by a CA that this link trusts`), "chứng thư số không do CA mà kết nối này tin cậy ký"},
+	{regexp.MustCompile(`the certificate has expired or is not valid yet; or a clock is wrong`), "chứng thư số đã hết hạn hoặc chưa có hiệu lực; hoặc đồng hồ sai"},
+	{regexp.MustCompile(`the certificate cannot be verified`), "không xác minh được chứng thư số"},
+	{regexp.MustCompile(`the peer does not speak TLS`), "bên kia không dùng TLS"},
+	{regexp.MustCompile(`the peer refused the handshake: it wants another certificate or another version of TLS`), "bên kia từ chối bắt tay TLS: cần chứng thư số khác hoặc phiên bản TLS khác"},
 	// package e1394
 	{regexp.MustCompile(`message does not begin with an H record`), "bản tin không bắt đầu bằng bản ghi H"},
 	// package monitor

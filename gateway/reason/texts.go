@@ -87,8 +87,8 @@ const (
 // Why an acknowledged message is not delivered.
 const (
 	Unprocessed  Code = "unprocessed"   // {0} how long
-	Frozen       Code = "frozen"        // {0} the sequence number that the destination expects
 	NotEncodable Code = "not-encodable" // {0} the character set, {1} the place
+	HTTPStatus   Code = "http-status"   // {0} the status
 	BlockRefused Code = "block-refused" // of release 2 of MLLP
 )
 
@@ -163,8 +163,8 @@ var texts = map[Code][2]string{
 	CharsetLost:       {"{0} has replacement characters: the sender has lost letters", "{0} có ký tự thay thế: bên gửi đã làm mất chữ"},
 
 	Unprocessed:  {"the destination has it (CA), and said for {0} not what became of it; released, it is sent again", "nơi nhận đã giữ bản tin (CA) nhưng sau {0} vẫn chưa báo kết quả xử lý; cho qua thì gửi lại"},
-	Frozen:       {"the destination expects the sequence number {0}, which is not to be had any more; released, the numbers begin anew", "nơi nhận chờ số thứ tự {0}, nay không còn; cho qua thì đánh số lại"},
 	NotEncodable: {"{1} has a character that {0} does not have", "{1} có ký tự mà {0} không có"},
+	HTTPStatus:   {"the destination answered HTTP status {0} without an HL7 message", "nơi nhận trả lời trạng thái HTTP {0} mà không có bản tin HL7"},
 	BlockRefused: {"the destination did not commit the block (NAK)", "nơi nhận không ghi nhận khối dữ liệu (NAK)"},
 
 	Answered:        {"the destination answered {0}", "nơi nhận trả lời {0}"},

@@ -429,7 +429,7 @@ func Acts(ctx context.Context, cfg *config.Config, log *slog.Logger) (acts *cont
 	if err != nil {
 		return nil, nil, err
 	}
-	g := &Gateway{cfg: cfg, log: log, store: s, workers: map[string]*delivery.Worker{}}
+	g := &Gateway{cfg: cfg, log: log, store: s, workers: map[string]*delivery.Worker{}, routes: routes(cfg)}
 	for _, d := range cfg.Destinations {
 		g.workers[d.Name] = g.worker(d)
 	}
@@ -446,6 +446,11 @@ func Acts(ctx context.Context, cfg *config.Config, log *slog.Logger) (acts *cont
 	}
 	acts = control.New(log)
 	g.desk().register(acts)
+	if err := g.openForActs(); err != nil {
+		log.Error("no acts on maps of fields", "error", err)
+	} else {
+		g.mapDesk().register(acts)
+	}
 	return acts, func() error {
 		cancel()
 		wg.Wait()

@@ -136,7 +136,7 @@ func TestADiskThatIsTooFullRefusesImagesAndThenResults(t *testing.T) {
 	}
 	d.free.Store(10 * gibi)
 	becomes("open", 200)
-	line.want(t, astmFrame(1, records("FULL-2")), ack)
+	line.want(t, astmFrame(1, records("FULL-2")), ackByte)
 	if code, comment := storeStatus(t, ct, "1.2.3.2"); code != 0 {
 		t.Errorf("with room again: %04X %s", code, comment)
 	}

@@ -215,7 +215,7 @@ func readAny(c net.Conn) ([]byte, error) {
 var (
 	call     = regexp.MustCompile(`^(\d+) +(mmap|mremap|fsync|fdatasync|msync)\((.*)`)
 	moved    = regexp.MustCompile(`^(0x[0-9a-f]+), .*MREMAP_MAYMOVE.* = (0x[0-9a-f]+)`)
-	mapped   = regexp.MustCompile(`<(.+)>, 0(?:x0)?\) += (0x[0-9a-f]+)`)
+	fileAt   = regexp.MustCompile(`<(.+)>, 0(?:x0)?\) += (0x[0-9a-f]+)`)
 	filename = regexp.MustCompile(`^\d+<(.+?)>`)
 	address  = regexp.MustCompile(`^(0x[0-9a-f]+),`)
 )
@@ -232,7 +232,7 @@ func injected(t *testing.T, trace string) (places []string) {
 	for line := range strings.Lines(string(b)) {
 		if c := call.FindStringSubmatch(line); c != nil {
 			thread, arguments := c[1], c[3]
-			if m := mapped.FindStringSubmatch(arguments); m != nil {
+			if m := fileAt.FindStringSubmatch(arguments); m != nil {
 				at[number(m[2])] = m[1]
 			}
 			if m := moved.FindStringSubmatch(arguments); m != nil {

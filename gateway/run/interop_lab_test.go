@@ -106,7 +106,7 @@ func TestARepeatAfterACutLineIsCountedAndAResendIsDelivered(t *testing.T) {
 	s := newSite(t, analyserBlock("astm-1", "generic-astm", "tcp-listen://127.0.0.1:0", "")+lis.block())
 	address := s.status().Listen.Analyser["astm-1"]
 	l := begin(t, address)
-	l.want(t, astmFrame(1, records("REP-1")), ack)
+	l.want(t, astmFrame(1, records("REP-1")), ackByte)
 	l.Close() // without EOT
 	eventually(t, "the result is at the LIS", func() bool { return len(lis.of("REP-1")) == 1 })
 
@@ -260,7 +260,7 @@ func TestAResultOverASerialLineReachesTheLISAndUSBComesBack(t *testing.T) {
 
 	// USB unplugged in the middle of a message, and back.
 	d := c.device()
-	d.want(t, enq, ack)
+	d.want(t, enq, ackByte)
 	d.Write([]byte(astmFrame(1, records("SER-2"))[:40]))
 	c.unplug()
 	eventually(t, "the unplugged device is shown as absent", func() bool { return s.stateOf("astm-1") == "absent" })

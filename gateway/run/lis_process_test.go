@@ -49,7 +49,7 @@ func (w *witness) await(id string) {
 	}
 }
 
-var answered = regexp.MustCompile(`MSA\|[A-Z]{2}\|([^|\r]+)`)
+var answeredLine = regexp.MustCompile(`MSA\|[A-Z]{2}\|([^|\r]+)`)
 
 func lisChild(address string) int {
 	w := &witness{told: map[string]bool{}, to: gob.NewEncoder(os.Stdout)}
@@ -64,7 +64,7 @@ func lisChild(address string) int {
 		return 1
 	}
 	hold := func(b []byte) string {
-		if m := answered.FindSubmatch(b); m != nil {
+		if m := answeredLine.FindSubmatch(b); m != nil {
 			w.await(string(m[1]))
 		}
 		return ""

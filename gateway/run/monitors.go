@@ -16,6 +16,7 @@ import (
 	"nhip/gateway/record"
 	"nhip/gateway/vitals"
 	"nhip/hl7"
+	"nhip/hl7/ack"
 	"nhip/hl7/mllp"
 )
 
@@ -83,19 +84,20 @@ func (g *Gateway) line(ctx context.Context, m config.Monitor, peer string, l mon
 // liveMLLP serves a monitor whose readings are for displays: answered, and not
 // stored.
 func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, d device, c port.Conn) error {
+	l := d.link()
 	return g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
-		MaxFrame: int(g.cfg.HL7.MaxMessage), Log: g.log.With("monitor", m.Name), TooLong: g.tooLong,
+		MaxFrame: int(l.peer.MaxMessage), Log: g.log.With("monitor", m.Name), TooLong: l.tooLong,
 		Handler: func(_ context.Context, frame []byte) ([]byte, error) {
-			msg, err := hl7.Parse(frame)
+			msg, err := hl7.ParseWithin(frame, l.limits())
 			if msg == nil {
 				return nil, err
 			}
 			if msg.IsAcknowledgement() {
 				return nil, nil
 			}
-			v := d.judge(msg, true, c.Peer())
+			v := d.judge(msg, true, false, c.Peer())
 			if err != nil {
-				v = lis.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: err.Error()}}}
+				v = ack.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{Code: hl7.ErrorApplication, Severity: hl7.SeverityError, Text: err.Error()}}}
 			}
 			if v.Code == hl7.ApplicationAccept {
 				g.states.seen(m.Name, interpret.Monitor)
@@ -105,7 +107,7 @@ func (g *Gateway) liveMLLP(ctx context.Context, m config.Monitor, d device, c po
 			} else {
 				g.strangers.count()
 			}
-			return mllp.Join(lis.Answers(msg, v, g.ackID.next, g.now())), nil
+			return l.reply(l.answers, msg, v.Good(), v, nil), nil
 		},
 	}))
 }

@@ -21,7 +21,7 @@ func TestAMessageForAnotherBedIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := d.judge(m, true, "127.0.0.1:1"); v.Code != step.want {
+		if v := d.judge(m, true, false, "127.0.0.1:1"); v.Code != step.want {
 			t.Errorf("%q: %v, want %v", step.location, v.Code, step.want)
 		}
 	}

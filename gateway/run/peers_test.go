@@ -450,7 +450,7 @@ func oru(id string) string {
 type analyserLine struct{ io.ReadWriteCloser }
 
 const (
-	enq, ack, nak, eot = "\x05", "\x06", "\x15", "\x04"
+	enq, ackByte, nak, eot = "\x05", "\x06", "\x15", "\x04"
 )
 
 // ask writes and reads the one byte of the reply.
@@ -476,14 +476,14 @@ func (l analyserLine) want(t *testing.T, b, reply string) {
 // session sends one message in one frame.
 func (l analyserLine) session(t *testing.T, records string) {
 	t.Helper()
-	l.want(t, enq, ack)
+	l.want(t, enq, ackByte)
 	l.rest(t, records)
 }
 
 // rest is a session after its ENQ.
 func (l analyserLine) rest(t *testing.T, records string) {
 	t.Helper()
-	l.want(t, astmFrame(1, records), ack)
+	l.want(t, astmFrame(1, records), ackByte)
 	l.Write([]byte(eot))
 }
 

@@ -41,7 +41,7 @@ func begin(t *testing.T, address string) (l analyserLine) {
 			return false
 		}
 		n, _ := l.Read(reply)
-		return n == 1 && string(reply) == ack
+		return n == 1 && string(reply) == ackByte
 	})
 	return l
 }
@@ -105,7 +105,7 @@ func TestRefusalsOfAnAnalysersLine(t *testing.T) {
 		wrong[20] ^= 1
 		l.want(t, string(wrong), nak)
 		s.logged(mark, "frame refused", "checksum")
-		l.want(t, frame, ack)
+		l.want(t, frame, ackByte)
 		l.Write([]byte(eot))
 		eventually(t, "the repeated frame is delivered", func() bool { return len(lis.of("SUM-1")) == 1 })
 	})
@@ -134,7 +134,7 @@ func TestRefusalsOfAnAnalysersLine(t *testing.T) {
 		cuts := 0
 		for cut := 0; cut < len(second)-3; cut += 11 {
 			l := dial(t)
-			l.want(t, astmFrame(1, text[:half]), ack)
+			l.want(t, astmFrame(1, text[:half]), ackByte)
 			l.Write([]byte(second[:cut]))
 			l.Close()
 			cuts++
@@ -150,11 +150,11 @@ func TestRefusalsOfAnAnalysersLine(t *testing.T) {
 		half := strings.Index(text, "O|1|")
 		l := dial(t)
 		l.Write([]byte(eot + "\x00\xff\x11before ENQ"))
-		l.want(t, enq, ack)
+		l.want(t, enq, ackByte)
 		l.Write([]byte("\x00\x7f~~ \r\n"))
-		l.want(t, astmFrame(1, text[:half]), ack)
+		l.want(t, astmFrame(1, text[:half]), ackByte)
 		l.Write([]byte("\xff\xfe\x13"))
-		l.want(t, astmFrame(2, text[half:]), ack)
+		l.want(t, astmFrame(2, text[half:]), ackByte)
 		l.Write([]byte("\x00\x00" + eot))
 		l.Close()
 		eventually(t, "the message is delivered", func() bool { return len(lis.of("NOISE-1")) == 1 })
@@ -164,7 +164,7 @@ func TestRefusalsOfAnAnalysersLine(t *testing.T) {
 		text, _, _ := strings.Cut(records("EOT-1"), "L|1|N")
 		before := len(s.heldBy("astm-1"))
 		l := dial(t)
-		l.want(t, astmFrame(1, text), ack)
+		l.want(t, astmFrame(1, text), ackByte)
 		l.Write([]byte(eot))
 		eventually(t, "it is held as incomplete", func() bool {
 			h := s.heldBy("astm-1")
@@ -180,7 +180,7 @@ func TestRefusalsOfAnAnalysersLine(t *testing.T) {
 		l.want(t, "\x021H|\\^&|||"+strings.Repeat("x", 64000), nak)
 		s.logged(mark, "frame refused", "64000")
 		l.Write([]byte(eot))
-		l.want(t, enq, ack)
+		l.want(t, enq, ackByte)
 		l.rest(t, records("AFTER-FRAME"))
 		eventually(t, "the next message is delivered", func() bool { return len(lis.of("AFTER-FRAME")) == 1 })
 	})
@@ -194,7 +194,7 @@ func TestRefusalsOfAnAnalysersLine(t *testing.T) {
 			if reply == nak && sent > 15<<20 {
 				break
 			}
-			if reply != ack || sent > 17<<20 {
+			if reply != ackByte || sent > 17<<20 {
 				t.Fatalf("after %d bytes: %q", sent, reply)
 			}
 			text = "C|1|"

@@ -14,6 +14,7 @@ import (
 
 	"nhip/dicom/service"
 	"nhip/drivers/profile"
+	"nhip/drivers/session"
 	"nhip/gateway/alert"
 	"nhip/gateway/backup"
 	"nhip/gateway/config"
@@ -22,8 +23,10 @@ import (
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
 	"nhip/gateway/journal"
-	"nhip/gateway/lis"
+	"nhip/gateway/mapping/live"
 	"nhip/gateway/modality"
+	"nhip/gateway/orders"
+	"nhip/gateway/patients"
 	"nhip/gateway/route"
 	"nhip/storage"
 	"nhip/storage/diskguard"
@@ -64,6 +67,7 @@ type Gateway struct {
 	in         *intake.Intake
 	profiles   map[string]*profile.Profile
 	routes     route.Table
+	maps       *live.Maps // of fields
 	connection map[string]interpret.Connection
 	workers    map[string]*delivery.Worker
 	strangers  *strangers
@@ -73,9 +77,17 @@ type Gateway struct {
 	takes      *modality.Takes
 	committers map[string]*modality.Committer // by destination: those that are asked for storage commitment
 	quiet      time.Duration                  // see Options.Quiet
+	orders     *orders.Store
+	work       func(config.Analyser) session.Orders // what an analyser is given to do; nil: nothing
+	patients   *patients.Store
 	alerts     *alert.Keeper
-	ackID      idSource
-	backups    *backup.Schedule // nil: none are configured
+
+	// applications decide on messages of systems before they are answered; append in
+	// assemble, before startHL7.
+	applications []intake.Application
+
+	ackID   idSource
+	backups *backup.Schedule // nil: none are configured
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -136,9 +148,17 @@ func (g *Gateway) assemble() error {
 		return err
 	}
 	g.remember()
+	if err := g.startMaps(); err != nil {
+		return err
+	}
+	g.startPatients()
+	if err := g.startOrders(); err != nil {
+		return err
+	}
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
 		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
+		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Knows: g.knowledge(),
 	}
 	g.goRun("interpret", iw.Run)
 	if err := g.startImagingOut(); err != nil {
@@ -150,11 +170,13 @@ func (g *Gateway) assemble() error {
 		g.goRun("delivery to "+d.Name, w.Run)
 	}
 	g.goRun("clock", g.watchClock)
+	g.goRun("control material", g.trimControls)
 	g.startAnalysers()
 	g.startMonitors()
 	g.startHL7()
 	g.startDICOM()
 	g.desk().register(g.acts)
+	g.mapDesk().register(g.acts)
 	g.journal().Register(g.acts)
 	g.startBackup()
 	g.startRetention()
@@ -291,7 +313,7 @@ func (g *Gateway) connections() (map[string]interpret.Connection, error) {
 		all[m.Name] = interpret.Connection{Name: m.Name, Kind: interpret.Modality, Zone: g.cfg.Site.TimeZone, HoldFilms: m.Print == config.PrintHold}
 	}
 	for _, p := range g.cfg.HL7Peers {
-		all[p.Name] = interpret.Connection{Name: p.Name, Kind: interpret.Peer, Zone: g.cfg.Site.TimeZone}
+		all[p.Name] = interpret.Connection{Name: p.Name, Kind: interpret.Peer, Zone: g.cfg.Location(p.TimeZone), Charset: p.Rule()}
 	}
 	for _, u := range g.cfg.MQTTUsers {
 		all[u.Name] = interpret.Connection{Name: u.Name, Kind: interpret.MQTTUser, Zone: g.cfg.Site.TimeZone}
@@ -319,6 +341,9 @@ func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 	if d.Kind == config.KindDICOM {
 		w.Also = g.also(d)
 	}
+	if d.Mode == config.ModeEnhanced {
+		w.Policy.Process = d.ProcessTimeout
+	}
 	for range d.Connections {
 		w.Senders = append(w.Senders, g.sender(d))
 	}
@@ -330,7 +355,7 @@ func (g *Gateway) sender(d config.Destination) delivery.Sender {
 	if d.Kind == config.KindDICOM {
 		return modality.NewSender(g.imagingDestination(d), g.object, g.told)
 	}
-	return lis.NewSender(d.Address, d.ConnectTimeout, d.AnswerTimeout, g.body)
+	return g.hl7Sender(d)
 }
 
 // body reads the message of a journal entry.

@@ -340,7 +340,7 @@ func TestSlowConnectionsKeepNoPeerOut(t *testing.T) {
 		}
 	}
 	for place, limit := range map[string]int{
-		"hl7 " + infected: maxPerAddress, "hl7 " + stranger: 0, "dicom " + infected: 32, "dicom " + stranger: 32,
+		"hl7 " + infected: 200, "hl7 " + stranger: 0, "dicom " + infected: 32, "dicom " + stranger: 32,
 		"console " + infected: 64, "console " + stranger: 64, "mqtt " + infected: 32, "mqtt " + stranger: 32,
 	} {
 		if got := r.Most[place]; got > limit || limit > 0 && got < limit/2 {

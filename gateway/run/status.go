@@ -26,7 +26,7 @@ var errNoObject = errors.New("the journal entry holds no object")
 
 // startConsole opens the console's listener.
 func (g *Gateway) startConsole() {
-	c := console.New(console.Options{Source: source{g}, Journal: g.journal(), Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person})
+	c := console.New(console.Options{Source: source{g}, Journal: g.journal(), Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person, Controls: controls{g}})
 	g.keepOpen("console", func() ([]string, func(context.Context) error, error) {
 		open, err := listenAll(g.cfg.Console.Listen)
 		if err != nil {
@@ -48,6 +48,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 		SiteID: g.cfg.Site.ID, SiteName: g.cfg.Site.Name, Version: g.version, Started: g.started,
 		Listen: console.Listen{
 			Console: g.states.addresses("console"), DICOM: g.states.addresses("dicom"), DICOMTLS: g.states.addresses("dicom tls"),
+			HL7TLS: g.states.addresses(listenTLS), HL7HTTP: g.states.addresses(listenHTTP), HL7HTTPS: g.states.addresses(listenHTTPS),
 			HL7: g.states.addresses("hl7"), MQTT: g.states.addresses("mqtt"),
 			Analyser: map[string]string{}, Monitor: map[string]string{},
 		},

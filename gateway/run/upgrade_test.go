@@ -157,8 +157,8 @@ func writeRelease(t *testing.T) {
 	eventually(t, "delivered and held", func() bool { c := s.status().Counts; return c.Delivered == 1 && c.Held == 1 })
 	lis.down()
 	line.session(t, records("CHO-1"))
-	line.want(t, enq, ack)
-	line.want(t, astmFrame(1, "H|\\^&|||ANALYSER-9\rO|1|NUA-1\r"), ack)
+	line.want(t, enq, ackByte)
+	line.want(t, astmFrame(1, "H|\\^&|||ANALYSER-9\rO|1|NUA-1\r"), ackByte)
 	line.Close()
 	a, err := association.Dial(t.Context(), s.status().Listen.DICOM, association.Proposal{Calling: "CT1", Called: "NHIP", Contexts: []ul.ProposedContext{{ID: 1, AbstractSyntax: ctImage, TransferSyntaxes: []string{implicitLE}}}})
 	if err != nil {

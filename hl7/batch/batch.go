@@ -255,6 +255,14 @@ func (r *Reader) first(line []byte) []byte {
 	return line
 }
 
+// Begins says whether b begins as a file or a batch with an envelope does: FHS or BHS,
+// after an optional byte order mark and blank lines.
+func Begins(b []byte) bool {
+	b = bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xEF\xBB\xBF")), "\r\n")
+	n := name(b[:min(len(b), 4)])
+	return n == "FHS" || n == "BHS"
+}
+
 // name is the segment name of a line that begins an item, "" for any other.
 func name(line []byte) string {
 	if len(line) < 4 || isAlphanumeric(line[3]) || line[3] <= ' ' {

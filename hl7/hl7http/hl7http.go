@@ -33,8 +33,11 @@ type Request struct {
 }
 
 // A Handler takes a message and returns its answer; nil for none. An error is
-// answered with 503 and nothing else: the message was not stored.
+// answered with 503 and nothing else: the message was not stored; ErrForbidden with 403.
 type Handler func(ctx context.Context, r Request) (answer []byte, err error)
+
+// ErrForbidden is the error of a Handler for a sender that it does not know.
+var ErrForbidden = errors.New("hl7http: the sender is not known")
 
 // Options are the rules of a server. Zero means the default.
 type Options struct {
@@ -114,6 +117,10 @@ func (s server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := s.o.Handler(r.Context(), Request{Message: message, Charset: parameters["charset"], HTTP: r})
+	if errors.Is(err, ErrForbidden) {
+		s.refuse(w, r, http.StatusForbidden, "the sender is not known here")
+		return
+	}
 	if err != nil {
 		s.o.Log.Warn("HL7 over HTTP: a message was not taken", "peer", r.RemoteAddr, "reason", err)
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -8,3 +8,11 @@ import "bytes"
 func Join(messages [][]byte) []byte {
 	return bytes.Join(messages, []byte{endBlock, '\r', startBlock})
 }
+
+// Split takes apart what Join made: the messages in their order. Of nothing it is nil.
+func Split(joined []byte) [][]byte {
+	if len(joined) == 0 {
+		return nil
+	}
+	return bytes.Split(joined, []byte{endBlock, '\r', startBlock})
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nhip/hl7"
+	"nhip/hl7/batch"
 )
 
 // Conn is what Serve needs of a connection: a net.Conn or a serial line.
@@ -37,6 +38,8 @@ type ServeOptions struct {
 	// negative where the handler failed, and repeats an answer that the peer could not
 	// commit.
 	Release2 bool
+	// Batches gives the handler frames that hold a batch or file (BHS, FHS) too.
+	Batches bool
 	// Junk is told of bytes outside of frames; nil is allowed.
 	Junk func(bytes int)
 
@@ -244,7 +247,7 @@ func (s *server) frame(ctx context.Context, content []byte) error {
 	}
 	s.frames++
 	s.junk = 0
-	if !hl7.IsMessage(content) {
+	if !hl7.IsMessage(content) && !(s.o.Batches && batch.Begins(content)) {
 		return ErrNotHL7
 	}
 	answer, err := s.o.Handler(ctx, content)

@@ -1,0 +1,117 @@
+package run
+
+import (
+	"context"
+	"sync"
+
+	"nhip/drivers/hl7lab"
+	"nhip/drivers/session"
+	"nhip/gateway/record"
+	"nhip/hl7"
+	"nhip/hl7/mllp"
+)
+
+// hl7Asker answers the queries of an analyser that speaks HL7, and reads what it says
+// to the orders that it was given.
+type hl7Asker struct {
+	device
+	dialect hl7lab.Dialect
+	orders  session.Orders
+
+	mu    sync.Mutex
+	given map[string]handedOut // by the control ID of the order
+}
+
+type handedOut struct {
+	query record.Query
+	work  []record.Work
+}
+
+// mostGiven bounds the orders whose acknowledgement has not come.
+const mostGiven = 256
+
+// asked answers a message that is a query, or an answer to an order; taken is false
+// for all others.
+func (a *hl7Asker) asked(ctx context.Context, peer string, m *hl7.Message) (answer []byte, taken bool) {
+	if a.orders == nil {
+		return nil, false
+	}
+	if m.IsAcknowledgement() {
+		return nil, a.acknowledged(m)
+	}
+	if !a.dialect.Asks(m) {
+		return nil, false
+	}
+	q, err := a.dialect.Query(m)
+	if err != nil {
+		a.g.log.Warn("query not answered", "analyser", a.name, "error", err)
+		return nil, false // stored and acknowledged like any other message
+	}
+	// The query is kept like everything that comes, and counted.
+	if _, err := a.g.in.HL7(ctx, a.name, peer, m.ControlID(), m.Bytes(), map[string]string{"type": m.Get("MSH-9.1") + "^" + m.Get("MSH-9.2")}, nil); err != nil {
+		a.g.log.Error("query not stored and not answered", "analyser", a.name, "error", err)
+		return nil, true
+	}
+	a.g.states.seen(a.name, a.kind)
+	ctx, cancel := context.WithTimeout(ctx, a.dialect.Within())
+	defer cancel()
+	work, err := a.orders.Work(ctx, q)
+	ok := err == nil && ctx.Err() == nil
+	if !ok {
+		a.g.log.Error("query not answered", "analyser", a.name, "error", err)
+	}
+	out, err := a.dialect.Answer(m, q, work, ok, hl7lab.Options{ControlID: a.g.ackID.next, Now: a.g.now()})
+	if err != nil {
+		a.g.log.Error("query not answered", "analyser", a.name, "error", err)
+		a.orders.Handed(q, work, err)
+		return nil, true
+	}
+	a.give(out, q, work)
+	return mllp.Join(out.Messages), true
+}
+
+// give remembers what was handed out until the analyser has acknowledged it.
+func (a *hl7Asker) give(out hl7lab.Answer, q record.Query, work []record.Work) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.given == nil || len(a.given)+len(out.Orders) > mostGiven {
+		a.given = map[string]handedOut{}
+	}
+	var with []record.Work
+	for _, w := range work {
+		if len(w.Tests) > 0 {
+			with = append(with, w)
+		}
+	}
+	for i, id := range out.Orders {
+		h := handedOut{q, nil}
+		if i < len(with) {
+			h.work = with[i : i+1]
+		}
+		a.given[id] = h
+	}
+}
+
+// acknowledged reads ORL^O34 or ACK^Q03; false where it is for no order of ours.
+func (a *hl7Asker) acknowledged(m *hl7.Message) bool {
+	id, refused := hl7lab.Acknowledged(m)
+	a.mu.Lock()
+	h, ours := a.given[id]
+	delete(a.given, id)
+	a.mu.Unlock()
+	if !ours {
+		return false
+	}
+	a.g.states.seen(a.name, a.kind)
+	var err error
+	if refused != "" {
+		err = refusedError(refused)
+	}
+	a.orders.Handed(h.query, h.work, err)
+	return true
+}
+
+// refusedError is an order that the analyser did not take.
+type refusedError string
+
+func (e refusedError) Error() string { return "not taken: " + string(e) }
