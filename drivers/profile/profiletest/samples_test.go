@@ -1,9 +1,13 @@
 package profiletest
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -56,6 +60,7 @@ type recorded struct {
 	reports  int
 	comments string // in a report's comments
 	wants    []want
+	asked    *record.Query // what the protocol itself is asked, beneath any record
 }
 
 // A folder is one of the samples, with the demand of its INDEX row in short.
@@ -114,6 +119,8 @@ var folders = []folder{
 		{file: "2020-11-21-13-07-24-379581.bin", results: 4, wants: []want{{specimen: "1068616", code: "950", value: "<15", comparator: "<", quantity: "15"}}},
 		{file: "2020-11-21-13-10-55-150376.out.bin", queries: 1}, {file: "2020-11-21-13-11-05-070896.out.bin", queries: -1},
 		{file: "2020-11-21-13-10-56-028439.out.bin"}}},
+	{"beckman-au6xx", "beckman-au", "rack 1111, cup 01, sample 0016, id 0123456789; RB, R, RE", []recorded{
+		{file: "link_level_sequence.jsonl", queries: 1, asked: &record.Query{Specimens: []string{"0123456789"}, Rack: "1111", Position: "01", Sequence: "0016"}}}},
 	{"mindray-bc5380", "mindray-bc-5380", `specimen 20071207011, LOINC, empty OBX-5 is not measured, WBC 9.81 "E" = edited`, []recorded{
 		{file: "bc5380-c.3.3_trimmed.hl7", results: 30, ignored: -1, wants: []want{{specimen: "20071207011", code: "6690-2", value: "9.81", unit: "10*9/L", flag: "N", status: "F", loinc: "6690-2", comment: "edited"}}}}},
 	{"sysmex-xt2000i-csv", "sysmex-xt-2000i-csv", `specimen ACCC76134, WBC 572 (10/uL), flags in the following column, "----" = error`, []recorded{
@@ -155,7 +162,12 @@ func judge(t *testing.T, lab, name string, p *profile.Profile, r recorded) []str
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	var reports []record.Report
 	results, queries, ignored := 0, 0, 0
-	for _, message := range messagesOf(t, p, recording) {
+	messages, asks := messagesOf(t, p, recording)
+	queries += len(asks)
+	if r.asked != nil && (len(asks) == 0 || !reflect.DeepEqual(asks[0], *r.asked)) {
+		bad("asks %+v, want %+v", asks, *r.asked)
+	}
+	for _, message := range messages {
 		e, err := p.Extract(message, zone)
 		if err != nil {
 			bad("%v", err)
@@ -237,13 +249,14 @@ func (w want) fits(r record.Result) bool {
 	return (w.flag != "-" || r.Flag == "") && strings.Contains(strings.Join(r.Comments, "\n"), w.comment)
 }
 
-// messagesOf are the messages of a recording as they would be stored.
-func messagesOf(t *testing.T, p *profile.Profile, recording []byte) [][]byte {
+// messagesOf are the messages of a recording as they would be stored, and what the
+// protocol asks for beside them.
+func messagesOf(t *testing.T, p *profile.Profile, recording []byte) ([][]byte, []record.Query) {
 	if p.Protocol() == "file" {
-		return [][]byte{recording}
+		return [][]byte{recording}, nil
 	}
 	if core := p.Core(); core != nil {
-		return stored(core, recording)
+		return stored(core, deviceSide(t, recording))
 	}
 	o, err := capture.Decode(recording, "auto", nil, nil)
 	if err != nil {
@@ -261,16 +274,43 @@ func messagesOf(t *testing.T, p *profile.Profile, recording []byte) [][]byte {
 		}
 		all = append(all, b)
 	}
-	return all
+	return all, nil
 }
 
-// stored are the messages that a core stores of a recording of the device's side.
-func stored(core session.Core, recording []byte) [][]byte {
+// deviceSide is what the analyser sent of a dialogue that is kept as lines of JSON,
+// which show a line feed where the link has its ETX; of anything else it is all.
+func deviceSide(t *testing.T, recording []byte) []byte {
+	if !bytes.HasPrefix(recording, []byte(`{"dir"`)) {
+		return recording
+	}
+	var sent []byte
+	for d := json.NewDecoder(bytes.NewReader(recording)); ; {
+		var line struct{ Dir, ASCII string }
+		if err := d.Decode(&line); err == io.EOF {
+			return sent
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if line.Dir == "analyzer" {
+			sent = append(sent, strings.ReplaceAll(line.ASCII, "\n", "\x03")...)
+		}
+	}
+}
+
+// stored are the messages that a core stores of a recording of the device's side, and
+// what it asks; there is no work for anything.
+func stored(core session.Core, recording []byte) ([][]byte, []record.Query) {
 	var all [][]byte
-	do := func(actions []session.Action) {
+	var asked []record.Query
+	var do func(actions []session.Action)
+	do = func(actions []session.Action) {
 		for _, a := range actions {
-			if s, ok := a.(session.Store); ok {
-				all = append(all, s.Messages...)
+			switch a := a.(type) {
+			case session.Store:
+				all = append(all, a.Messages...)
+			case session.Ask:
+				asked = append(asked, a.Query)
+				do(core.Answered(nil, true))
 			}
 		}
 	}
@@ -280,5 +320,5 @@ func stored(core session.Core, recording []byte) [][]byte {
 		do(actions)
 	}
 	do(core.TimedOut())
-	return all
+	return all, asked
 }
