@@ -14,9 +14,9 @@ import (
 	"nhip/dicom/tag"
 )
 
-// mostSheet is how many pixels a composed film has at most: a larger one is made
+// MostSheet is how many pixels a composed film has at most: a larger one is made
 // smaller as a whole. A film of one image keeps the pixels of the image.
-const mostSheet = 36 << 20
+const MostSheet = 36 << 20
 
 // A sheet is a film as one picture: the images in their places, each as large as its
 // place allows, in the order of the display format.
@@ -91,8 +91,8 @@ func (s *sheet) layOut(f film.Format, most [2]int) []cell {
 		along, across = across, along
 	}
 	s.width, s.height = most[0]*along, most[1]*across
-	if n := float64(s.width) * float64(s.height); n > mostSheet {
-		by := math.Sqrt(mostSheet / n)
+	if n := float64(s.width) * float64(s.height); n > MostSheet {
+		by := math.Sqrt(MostSheet / n)
 		s.width, s.height = max(int(float64(s.width)*by), along), max(int(float64(s.height)*by), across)
 	}
 	var cells []cell

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nhip/dicom/probe"
+	"nhip/dicom/service"
 	"nhip/dicom/uid"
 	"nhip/gateway/docs/conformance"
 )
@@ -13,12 +14,16 @@ import (
 // window and PDU length, as a peer sees them.
 func TestTheGatewayAcceptsWhatItsConformanceStatementSays(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "[dicom]\nlisten = \"127.0.0.1:0\"\nworklist = \"worklist\"\n"+modalityBlock("ct-1", "CT1", ""))
-	r, err := probe.Probe(t.Context(), s.status().Listen.DICOM, probe.Options{Calling: "CT1", Called: "NHIP"})
+	s := newSite(t, "[dicom]\nlisten = \"127.0.0.1:0\"\nworklist = \"worklist\"\n"+modalityBlock("ct-1", "CT1", "")+modalityBlock("ws-1", "WS1", "query = true\nprint = \"send\""))
+	t.Run("any modality", func(t *testing.T) { accepts(t, s.status().Listen.DICOM, "CT1", conformance.Services()) })
+	t.Run("one that queries and prints", func(t *testing.T) { accepts(t, s.status().Listen.DICOM, "WS1", conformance.Everything()) })
+}
+
+func accepts(t *testing.T, address, calling string, m service.Mux) {
+	r, err := probe.Probe(t.Context(), address, probe.Options{Calling: calling, Called: "NHIP"})
 	if err != nil || len(r.Problems) > 0 {
 		t.Fatal(err, r.Problems)
 	}
-	m := conformance.Services()
 	accepted := map[string]bool{}
 	for _, c := range r.Classes {
 		accepted[c.UID] = true
@@ -33,7 +38,7 @@ func TestTheGatewayAcceptsWhatItsConformanceStatementSays(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: accepted in %v, stated is %v", uid.Name(c.UID), got, want)
 		}
-		if !c.SCU || c.SCP {
+		if scu, scp := m.Role(c.UID); c.SCU != scu || c.SCP != scp {
 			t.Errorf("%s: roles SCU %v, SCP %v", uid.Name(c.UID), c.SCU, c.SCP)
 		}
 	}

@@ -17,7 +17,11 @@ import (
 	"nhip/dicom/commitment"
 	"nhip/dicom/dimse"
 	"nhip/dicom/echo"
+	"nhip/dicom/film"
 	"nhip/dicom/find"
+	"nhip/dicom/get"
+	"nhip/dicom/ian"
+	"nhip/dicom/move"
 	"nhip/dicom/mpps"
 	"nhip/dicom/pixel"
 	"nhip/dicom/service"
@@ -62,7 +66,8 @@ func Generate() ([]byte, error) {
 		"MaxPDU": association.DefaultMaxPDU, "Timeouts": association.DefaultTimeouts(), "Contexts": ul.MaxPresentationContexts,
 		"Find": find.DefaultLimits(), "Answers": worklist.DefaultAnswers, "Files": modality.MostWorklistFiles, "FileBytes": modality.MostWorklistBytes,
 		"StepBytes": mpps.DefaultMaxBytes, "StepParts": intake.MostStepParts,
-		"References": commitment.DefaultMaxRefs, "Reports": commitment.DefaultPolicy(),
+		"References": commitment.DefaultMaxRefs, "Reports": commitment.DefaultPolicy(), "Asking": commitment.DefaultAskPolicy(),
+		"Objects": modality.MostObjects, "Sheet": modality.MostSheet >> 20,
 		"StorageClasses": len(uid.StorageClasses()), "TransferSyntaxes": len(uid.TransferSyntaxes()),
 	})
 	return b.Bytes(), err
@@ -80,6 +85,18 @@ func Services() service.Mux {
 	}
 }
 
+// Query are the services of modalities with `query`.
+func Query() service.Mux {
+	roots := []find.Root{find.PatientRoot, find.StudyRoot}
+	return service.Mux{(&find.SCP{}).Service(roots...), (&move.SCP{}).Service(roots...), (&get.SCP{}).Service(roots...)}
+}
+
+// Print is the service of modalities with `print`.
+func Print() service.Mux { return service.Mux{(&film.SCP{}).Service()} }
+
+// Everything are the services of a modality for which all of it is configured.
+func Everything() service.Mux { return slices.Concat(Services(), Query(), Print()) }
+
 // named is a UID with its name, as two cells of a table.
 func named(u string) string {
 	e, _ := uid.Lookup(u)
@@ -95,27 +112,44 @@ func rows(list []string) string { return strings.Join(list, "\n") }
 
 // services are the SOP classes that are no storage classes, and who may be what.
 func services() string {
-	m := Services()
+	m := Everything()
 	var list []string
 	for _, class := range uid.SOPClasses() {
 		if !m.AbstractSyntax(class) || uid.IsStorageClass(class) {
 			continue
 		}
-		scu, note := "no", ""
+		scu, note := "no", where(class)
 		switch class {
-		case worklist.Class:
-			note = "where `[dicom] worklist` is set"
+		case mpps.Class:
+			scu, note = "yes", "SCU to destinations with `mpps = true`"
+		case commitment.Class:
+			scu, note = "yes", "SCU to destinations with `commitment = true`"
 		case uid.Verification:
 			scu, note = "yes", "SCU where `accept = \"destinations\"` asks what destinations take"
 		}
 		list = append(list, fmt.Sprintf("| %s | %s | yes | %s |", named(class), scu, note))
 	}
-	return rows(list)
+	return rows(append(list, "| "+named(ian.Class)+" | yes | no | to destinations with `ian = true` |"))
+}
+
+// where says on which key of the configuration it depends that a class is served.
+func where(class string) string {
+	root, query := find.RootOf(class)
+	prints := (&film.SCP{}).Service().AbstractSyntax(class)
+	switch {
+	case class == worklist.Class:
+		return "where `[dicom] worklist` is set, or a RIS sends orders"
+	case query && root != 0:
+		return "modalities with `query = true`"
+	case prints:
+		return "modalities with `print`"
+	}
+	return ""
 }
 
 // contexts are the presentation contexts that are accepted, by groups of classes.
 func contexts() string {
-	m := Services()
+	m := Everything()
 	var list []string
 	for _, class := range uid.SOPClasses() {
 		if !m.AbstractSyntax(class) || uid.IsStorageClass(class) {
@@ -271,6 +305,7 @@ func rejections() string {
 	}{
 		{ul.RejectCalledAETitle, "the called AE title is not `[dicom] ae_title`"},
 		{ul.RejectCallingAETitle, "no `[[modality]]` has this calling AE title at this address; or the certificate that it has to show is another"},
+		{ul.RejectUserIdentity, "the modality has a `user`, and gives no user identity, one of another type, or not this user and password"},
 		{ul.RejectApplicationContext, "another application context than DICOM's"},
 		{ul.RejectProtocolVersion, "another protocol version"},
 		{ul.RejectTemporaryCongestion, "more than `max_associations`, or than `max_per_modality` of its address or of its AE title"},
