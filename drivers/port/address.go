@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -12,6 +13,8 @@ import (
 type Address struct {
 	scheme string // one of schemes
 	host   string // HOST:PORT
+	folder string // of result files
+	match  string // the pattern of their names
 	serial serialMode
 	text   string // as it was given
 }
@@ -26,7 +29,7 @@ type serialMode struct {
 	flow   string // none, rtscts, xonxoff
 }
 
-const schemes = "tcp-listen, tcp-dial, mllp-listen, mllp-dial, serial"
+const schemes = "tcp-listen, tcp-dial, mllp-listen, mllp-dial, serial, file"
 
 // Parse reads an address:
 //
@@ -34,6 +37,7 @@ const schemes = "tcp-listen, tcp-dial, mllp-listen, mllp-dial, serial"
 //	tcp-dial://HOST:PORT      the device listens, we connect
 //	mllp-listen://, mllp-dial://  the same, and HL7 in MLLP is spoken there
 //	serial:///dev/ttyUSB0?baud=9600&data=8&parity=none&stop=1&flow=none
+//	file:///FOLDER?match=*.csv   result files are put into a folder (Windows: file:///C:/FOLDER)
 //
 // The settings of a serial line have these defaults; parity is none, odd, even, mark
 // or space, flow is none, rtscts or xonxoff. On Windows: serial:///COM3. The error
@@ -62,6 +66,8 @@ func parse(text string) (Address, error) {
 		a.host, err = hostPort(u, 1)
 	case "serial":
 		a.serial, err = parseSerial(u)
+	case "file":
+		a.folder, a.match, err = parseFolder(u)
 	case "":
 		err = fmt.Errorf("has no scheme; one of %s is needed", schemes)
 	default:
@@ -135,6 +141,30 @@ func parseSerial(u *url.URL) (serialMode, error) {
 	return m, nil
 }
 
+func parseFolder(u *url.URL) (folder, match string, err error) {
+	if u.Host != "" || strings.Trim(u.Path, "/") == "" {
+		return "", "", fmt.Errorf("needs three slashes and a folder: file:///FOLDER")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", "", fmt.Errorf("has settings that cannot be read: %w", err)
+	}
+	for key, values := range query {
+		if key != "match" || len(values) > 1 {
+			return "", "", fmt.Errorf("has the unknown setting %q; known is match, once", key)
+		}
+		match = values[0]
+		if _, err := path.Match(match, "x"); err != nil {
+			return "", "", fmt.Errorf("has match=%s, which is no pattern of file names", match)
+		}
+	}
+	folder = u.Path
+	if len(folder) > 2 && folder[2] == ':' { // /C:/FOLDER
+		folder = folder[1:]
+	}
+	return folder, match, nil
+}
+
 func between(key, value string, low, high int) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < low || n > high {
@@ -166,6 +196,13 @@ func (a Address) Listens() bool { return strings.HasSuffix(a.scheme, "-listen") 
 
 // Device is the serial device, empty for TCP.
 func (a Address) Device() string { return a.serial.device }
+
+// Folder is the folder of result files, empty for all other addresses; Match the
+// pattern of their names, empty for all.
+func (a Address) Folder() string { return a.folder }
+
+// Match is the pattern of the names of result files.
+func (a Address) Match() string { return a.match }
 
 // HostPort is the TCP address, empty for a serial port.
 func (a Address) HostPort() string { return a.host }

@@ -530,9 +530,13 @@ func (k *checker) port(key, where, raw, protocol string, allowed []netip.Prefix)
 	}
 	mllp := strings.HasPrefix(u.Scheme, "mllp-")
 	switch {
-	case protocol == "hl7" && !mllp:
+	case protocol == "file" && u.Scheme != "file":
+		k.wrong(key, where, "port: this profile reads result files: use file:///FOLDER")
+	case protocol != "" && protocol != "file" && u.Scheme == "file":
+		k.wrong(key, where, "port: this profile reads no result files: file:// is not for it")
+	case speaksHL7(protocol) && !mllp && u.Scheme != "serial":
 		k.wrong(key, where, "port: this profile speaks HL7: use mllp-listen:// or mllp-dial://")
-	case protocol != "" && protocol != "hl7" && mllp:
+	case protocol != "" && !speaksHL7(protocol) && mllp:
 		k.wrong(key, where, "port: this profile does not speak HL7: use tcp-listen://, tcp-dial:// or serial://")
 	}
 	if u.Scheme == "serial" {
@@ -547,6 +551,9 @@ func (k *checker) port(key, where, raw, protocol string, allowed []netip.Prefix)
 		k.note(key, where, "any host that reaches this port may send as this device: name its address = \"…\"")
 	}
 }
+
+// speaksHL7: the profile's protocol is HL7 in MLLP, by the book or by IHE LAW.
+func speaksHL7(protocol string) bool { return protocol == "hl7" || protocol == "law" }
 
 func (k *checker) addresses(key, where string, prefixes []netip.Prefix) {
 	for _, p := range prefixes {

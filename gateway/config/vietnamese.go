@@ -61,6 +61,8 @@ var vietnamese = map[string]string{
 	"port: %s: %s (is the adapter plugged in?)":          "port: %s: %s (đã cắm bộ chuyển đổi chưa?)",
 	"port: %v": "port: %v",
 	"port: this profile does not speak HL7: use tcp-listen://, tcp-dial:// or serial://": "port: profile này không dùng HL7: hãy dùng tcp-listen://, tcp-dial:// hoặc serial://",
+	"port: this profile reads result files: use file:///FOLDER":                          "port: profile này đọc tệp kết quả: hãy dùng file:///THƯ_MỤC",
+	"port: this profile reads no result files: file:// is not for it":                    "port: profile này không đọc tệp kết quả: không dùng file://",
 	"port: this profile speaks HL7: use mllp-listen:// or mllp-dial://":                  "port: profile này dùng HL7: hãy dùng mllp-listen:// hoặc mllp-dial://",
 	"profile %q is not known%s; there are %s":                                            "không có profile %q%s; hiện có %s",
 	"sop_classes: %q is not a UID":                                                       "sop_classes: %q không phải là UID",
