@@ -270,16 +270,17 @@ func scheduled(dir string) (worklist.List, error) {
 }
 
 type modalityCommand struct {
-	Gateway string        `arg:"" help:"The gateway's DICOM listener, HOST:PORT." default:"127.0.0.1:11112"`
-	AETitle string        `help:"Its own." name:"ae-title" default:"CT1"`
-	Called  string        `help:"The gateway's." default:"NHIP"`
-	Count   int           `help:"Images in all; 0: until it is stopped." default:"10"`
-	Every   time.Duration `help:"One image so often." default:"200ms"`
-	Size    int           `help:"Rows and columns." default:"64"`
-	Seed    uint64        `help:"Seed of the pixels." default:"1"`
-	Steps   bool          `help:"Report each study as a performed procedure step."`
-	Commit  bool          `help:"Ask for storage commitment of each study."`
-	Reports string        `help:"Where it also takes reports of storage commitment." placeholder:"HOST:PORT"`
+	Gateway  string        `arg:"" help:"The gateway's DICOM listener, HOST:PORT." default:"127.0.0.1:11112"`
+	AETitle  string        `help:"Its own." name:"ae-title" default:"CT1"`
+	Called   string        `help:"The gateway's." default:"NHIP"`
+	Count    int           `help:"Images in all; 0: until it is stopped." default:"10"`
+	Every    time.Duration `help:"One image so often." default:"200ms"`
+	Size     int           `help:"Rows and columns." default:"64"`
+	Seed     uint64        `help:"Seed of the pixels." default:"1"`
+	Steps    bool          `help:"Report each study as a performed procedure step."`
+	Commit   bool          `help:"Ask for storage commitment of each study."`
+	Reports  string        `help:"Where it also takes reports of storage commitment." placeholder:"HOST:PORT"`
+	Patience time.Duration `help:"How long it tries to reach the gateway before it gives up; 0: for ever." default:"30s"`
 	modality.Faults
 }
 
@@ -287,10 +288,13 @@ func (c modalityCommand) Run(ctx context.Context, g globals) error {
 	m := modality.New(modality.Options{
 		Name: strings.ToLower(c.AETitle), AETitle: c.AETitle, Called: c.Called, Address: func() (string, error) { return c.Gateway, nil },
 		Seed: c.Seed, Start: time.Now(), Every: c.Every, Limit: c.Count, Size: c.Size, Truth: truth.New(os.Stdout, time.Now), Log: g.log(),
-		Steps: c.Steps, Commit: c.Commit, Reports: c.Reports,
+		Steps: c.Steps, Commit: c.Commit, Reports: c.Reports, Patience: c.Patience,
 	})
 	m.Inject(c.Faults)
 	m.Run(ctx)
+	if err := m.Err(); err != nil {
+		return fmt.Errorf("given up after %d of %d images: %w", m.Sent(), c.Count, err)
+	}
 	if c.Steps || c.Commit {
 		fmt.Fprintln(os.Stderr, "steps and storage commitment:", m.Counters())
 	}

@@ -55,6 +55,10 @@ type Options struct {
 	Commit  bool
 	Reports string
 
+	// Patience is how long it tries to reach the peer for one image; 0 is for ever. A
+	// peer that rejects its associations for good is given up sooner.
+	Patience time.Duration
+
 	Truth *truth.Log
 	Log   *slog.Logger
 }
@@ -71,6 +75,7 @@ type Modality struct {
 	made    int
 	sent    int
 	stopped bool
+	gaveUp  error
 
 	study   study
 	reports chan commitment.Received
@@ -108,6 +113,21 @@ func (m *Modality) Stop() {
 	m.stopped = true
 }
 
+// Err says why it gave up; nil: it did not.
+func (m *Modality) Err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gaveUp
+}
+
+// giveUp ends the making of images, since there is nobody who takes them.
+func (m *Modality) giveUp(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped, m.gaveUp = true, why
+	m.o.Log.Error("given up", "modality", m.o.Name, "error", why)
+}
+
 // Sent is the number of images that were answered success.
 func (m *Modality) Sent() int {
 	m.mu.Lock()
@@ -123,9 +143,10 @@ func (m *Modality) Counters() map[string]int {
 }
 
 const (
-	perStudy = 10                     // images; then the association is released
-	retry    = 500 * time.Millisecond // before a further association
-	refusals = 20                     // of one object, then the modality gives it up
+	perStudy   = 10                     // images; then the association is released
+	retry      = 500 * time.Millisecond // before a further association
+	refusals   = 20                     // of one object, then the modality gives it up
+	rejections = 5                      // for good, in a row, of associations: then it gives all up
 )
 
 // Run sends an image every so often until ctx ends, it is stopped or has sent
@@ -194,15 +215,24 @@ func (m *Modality) next(ctx context.Context) (int, bool) {
 // send sends one object until it is taken or given up. It returns the
 // association to go on with, if there is one.
 func (m *Modality) send(ctx context.Context, a *association.Association, o object) *association.Association {
+	began, rejected := time.Now(), 0
 	for tries := 0; ctx.Err() == nil; {
 		var err error
 		if a == nil {
 			if a, err = m.associate(ctx, o); err != nil {
 				a = nil
 				m.o.Log.Debug("association", "modality", m.o.Name, "error", err)
+				if permanent := new(association.RejectedError); errors.As(err, &permanent) && !permanent.Transient() {
+					rejected++
+				}
+				if rejected == rejections || m.o.Patience > 0 && time.Since(began) > m.o.Patience {
+					m.giveUp(err)
+					return nil
+				}
 				wire.Wait(ctx, retry)
 				continue
 			}
+			rejected = 0
 		}
 		status, err := m.store(ctx, a, o)
 		if err != nil {

@@ -3,6 +3,7 @@ package modality
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -86,14 +87,28 @@ func TestAnArchiveThatIsDownComesBack(t *testing.T) {
 	}
 }
 
-func TestAnotherAETitleIsRejected(t *testing.T) {
+func TestAPACSThatRejectsForGoodIsGivenUp(t *testing.T) {
 	log := truth.New(nil, time.Now)
 	_, address := archive(t, log, "ORTHANC")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	New(options(log, address, 1)).Run(ctx)
+	m := New(options(log, address, 3))
+	m.Run(t.Context())
+	if err := m.Err(); err == nil || !strings.Contains(err.Error(), "called AE title not recognized") {
+		t.Errorf("%v", err)
+	}
 	if r := log.Report(); r.Received != 0 || r.Unaccepted != 1 {
 		t.Errorf("%+v", r.Counts)
+	}
+}
+
+func TestAPACSThatIsNotThereIsGivenUpInTheEnd(t *testing.T) {
+	log := truth.New(nil, time.Now)
+	o := options(log, "", 1)
+	o.Address = func() (string, error) { return "", errors.New("nobody") }
+	o.Patience = time.Millisecond
+	m := New(o)
+	m.Run(t.Context())
+	if err := m.Err(); err == nil || err.Error() != "nobody" {
+		t.Errorf("%v", err)
 	}
 }
 
