@@ -70,6 +70,9 @@ func (p *Profile) Transport() []string { return p.f.Transport }
 // "both", "one-way"; "not verified" where none says.
 func (p *Profile) TwoWay() string { return p.f.TwoWay }
 
+// TellsControl reports whether the profile has a rule for control material.
+func (p *Profile) TellsControl() bool { return len(p.f.Control) > 0 }
+
 // Codes lists the declared test codes in the order of the file.
 func (p *Profile) Codes() []string {
 	codes := make([]string, len(p.f.Tests))

@@ -5,6 +5,8 @@ package profiles
 
 import "embed"
 
+//go:generate go run ./table/gen ../..
+
 // Files holds one folder per profile, named by its identifier.
 //
 //go:embed */profile.toml */NOTES.md */transcripts/*.txt */expected/*.json

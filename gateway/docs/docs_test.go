@@ -168,7 +168,7 @@ func TestManualListsTheProfilesThatAreBuiltIn(t *testing.T) {
 		want = append(want, p.ID+" "+protocol)
 	}
 	slices.Sort(want)
-	row := regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|[^|]+\\| (ASTM|HL7|serial) \\|$")
+	row := regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|[^|]+\\| ([A-Z0-9-]+|serial) \\|$")
 	for lang, manual := range manuals {
 		var got []string
 		for _, m := range row.FindAllStringSubmatch(manual, -1) {
