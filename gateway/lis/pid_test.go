@@ -100,3 +100,41 @@ func TestTheVisitIsThatOfTheSamePatient(t *testing.T) {
 		t.Errorf("second: %+v", p.Visit)
 	}
 }
+
+// What is read of a patient is written and read again as it is, whatever the bytes.
+func FuzzPerson(f *testing.F) {
+	for _, pid := range []string{
+		`PID|1||0000123^^^^MR~001060012345^^^CCCD^NI||Nguyễn^Ánh^Thị||1960|F||||||||||2601^^^BVDK^VN`,
+		`PID|1|5^^^A&1.2&ISO^MR|1^^^A\T\B^MR~""||O\T\B&x||19600000|U`,
+		`PID|1||1^^^&^~^^^X||\X41\\.br\`, "PID|||\xff^^^\xfe", "PID",
+	} {
+		f.Add([]byte("MSH|^~\\&|||||||ADT^A08|1|P|2.5.1||||||UNICODE UTF-8\r" + pid + "\rPV1|1|I\r"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, _ := hl7.ParseWithin(b, hl7.Limits{Size: 1 << 20, Segments: 1000, Fields: 1000})
+		if m == nil || len(m.Segments("PID")) == 0 {
+			return
+		}
+		r := AuthorityRules{Link: "his"}
+		p := ReadPerson(m, m.Segments("PID")[0], r)
+		out := hl7.NewMessage(hl7.DefaultDelimiters)
+		if err := out.Set("MSH-18", "UNICODE UTF-8"); err != nil {
+			t.Fatal(err)
+		}
+		if err := WritePerson(out.Append("PID"), p); err != nil {
+			return // a character that no message may hold
+		}
+		again, err := hl7.Parse(out.Bytes())
+		if err != nil {
+			t.Fatalf("%v: %q", err, out.Bytes())
+		}
+		p.Birth = record.BirthDate(p.Birth)
+		q := ReadPerson(again, again.Segments("PID")[0], r)
+		if len(p.Identifiers) == 0 {
+			p.Identifiers = nil
+		}
+		if d := cmp.Diff(p, q); d != "" {
+			t.Fatal(d)
+		}
+	})
+}

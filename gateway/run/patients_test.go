@@ -6,10 +6,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"nhip/dicom/association"
+	"nhip/dicom/dimse"
+	"nhip/dicom/mpps"
+	"nhip/dicom/service"
+	"nhip/dicom/service/servicetest"
+	"nhip/dicom/tag"
 	"nhip/gateway/intake"
 	"nhip/gateway/orders"
 	"nhip/gateway/record"
@@ -107,6 +114,59 @@ func TestAMergeOverMLLPReachesOrdersAndTheirStatus(t *testing.T) {
 	}
 	if held := s.heldBy("his"); len(held) != 1 || held[0].Subject != "ADT^A40" || !strings.Contains(held[0].Reason, "circle") {
 		t.Errorf("held: %+v", held)
+	}
+}
+
+// An imaging order on its way: a merge is on the worklist at once, and the RIS is told
+// what performed procedure steps say of it.
+func TestAMergeReachesTheWorklistAndStepsReachTheRIS(t *testing.T) {
+	need(t, "findscu")
+	ris := newLIS(t)
+	s := newSite(t, strings.Replace(ris.block(), `"lis"`, `"ris"`, 1)+"status = \"oml\"\n"+modalityBlock("ct-1", "CT1", "")+patientBlocks)
+	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
+	defer p.Close()
+	p.must(t, "AA", strings.Replace(omi("1", "NW", "CD01"), "PT-770077", "100^^^^MR", 1))
+	p.must(t, "AA", adt("A40", "2", pidBinh, `MRG|100^^^HOSP^MR`))
+	all := worklistOf(t, s, "CT1")
+	if len(all) != 1 || all[0].Text(tag.PatientID) != "200" || !strings.HasPrefix(all[0].Text(tag.PatientName), "TRAN") || all[0].Text(tag.PatientBirthDate) != "19750301" {
+		t.Fatalf("the worklist after the merge: %v", all)
+	}
+	step := dataset(t, tag.PerformedProcedureStepStatus, "IN PROGRESS", tag.PerformedProcedureStepID, "P1", tag.PerformedStationAETitle, "CT1",
+		tag.PerformedProcedureStepStartDate, "20260114", tag.PerformedProcedureStepStartTime, "101500", tag.Modality, "CT")
+	scheduled := dataset(t, tag.StudyInstanceUID, all[0].Text(tag.StudyInstanceUID), tag.AccessionNumber, all[0].Text(tag.AccessionNumber))
+	if err := step.SetItems(tag.ScheduledStepAttributesSequence, scheduled); err != nil {
+		t.Fatal(err)
+	}
+	a := servicetest.Dial(t, s.status().Listen.DICOM, association.Proposal{Calling: "CT1", Called: "NHIP", Contexts: service.Propose(mpps.Class)})
+	instance, status, err := mpps.Create(t.Context(), a, "1.2.826.98", step)
+	if err != nil || status.Class() == dimse.ClassFailure {
+		t.Fatalf("%v, %v", status, err)
+	}
+	done := dataset(t, tag.PerformedProcedureStepStatus, "DISCONTINUED", tag.PerformedProcedureStepEndDate, "20260114", tag.PerformedProcedureStepEndTime, "103000")
+	series := dataset(t, tag.SeriesInstanceUID, "1.2.826.98.1", tag.ProtocolName, "HEAD")
+	for _, empty := range []tag.Tag{tag.PerformingPhysicianName, tag.OperatorsName, tag.SeriesDescription, tag.RetrieveAETitle, tag.ReferencedImageSequence, tag.ReferencedNonImageCompositeSOPInstanceSequence} {
+		if err := series.SetEmpty(empty); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := done.SetItems(tag.PerformedSeriesSequence, series); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := mpps.Set(t.Context(), a, instance, done); err != nil || status.Class() == dimse.ClassFailure {
+		t.Fatalf("%v, %v", status, err)
+	}
+	servicetest.Release(t, a)
+	p.must(t, "AA", strings.Replace(omi("3", "CA", "CD01"), "PT-770077", "100^^^^MR", 1))
+	var got []string
+	eventually(t, "the states at the RIS", func() bool {
+		got = nil
+		for _, m := range ris.of("OMI^O23^OMI_O23") {
+			got = append(got, field(m, "ORC-5")+" "+field(m, "PID-3")+" "+field(m, "IPC-1"))
+		}
+		return len(got) >= 3 && strings.HasPrefix(got[len(got)-1], "CA")
+	})
+	if want := "IP 200^^^BVDK^MR SPCD01"; got[0][3:] != want[3:] || !slices.Contains(got, want) {
+		t.Errorf("told: %q", got)
 	}
 }
 
