@@ -167,7 +167,7 @@ func TestMapsOfASystemAndOfRenderedResults(t *testing.T) {
 		}
 	}
 	s := newSite(t, fmt.Sprintf("[[hl7_peer]]\nname = \"lab\"\naddress = \"127.0.0.1\"\nto = [\"lis\"]\nmap = %q\n%smap = %q\n", from, lis.block(), to)+
-		"[[analyser]]\nname = \"astm-1\"\nprofile = \"sysmex-xn-l\"\nport = \"tcp-listen://127.0.0.1:0\"\nto = [\"lis\"]\n")
+		"[[analyser]]\nname = \"astm-1\"\nprofile = \"generic-astm\"\nport = \"tcp-listen://127.0.0.1:0\"\nto = [\"lis\"]\n")
 	st := s.status()
 	peer := newPeer(t, "127.0.0.1", st.Listen.HL7)
 	peer.send(t, mappable("7", "HGB"))
