@@ -49,6 +49,7 @@ var cli struct {
 	Capture captureCommand `cmd:"" help:"Record, replay and scrub what an analyser says."`
 	Profile profileCommand `cmd:"" help:"Profiles of analysers: list, test, make a draft of a new one."`
 	Dicom   dicomCommand   `cmd:"" help:"Tools for DICOM." name:"dicom"`
+	HL7     hl7Command     `cmd:"" help:"Tools for HL7, and the maps of fields." name:"hl7"`
 	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
 	Queue   queueCommand   `cmd:"" help:"What waits for the destinations."`
 	Hold    holdCommand    `cmd:"" help:"What is held for a person."`
