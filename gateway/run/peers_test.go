@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"nhip/drivers/session"
 	"nhip/gateway/config"
 	"nhip/storage/diskguard"
 )
@@ -93,8 +94,9 @@ type site struct {
 	log     *capture
 	console string
 	stopped bool
-	disk    diskguard.Probe // nil: the disk as it is
-	quiet   time.Duration   // of a study before its notice, from the next start on; 0: a minute
+	disk    diskguard.Probe                      // nil: the disk as it is
+	quiet   time.Duration                        // of a study before its notice, from the next start on; 0: a minute
+	work    func(config.Analyser) session.Orders // from the next start on
 }
 
 // newSite starts a gateway of the blocks. Tables that they do not have listen on
@@ -140,7 +142,7 @@ func (s *site) start() {
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if s.g, err = Start(context.Background(), cfg, Options{Version: "test", Log: log, Disk: s.disk, Quiet: s.quiet}); err != nil {
+	if s.g, err = Start(context.Background(), cfg, Options{Version: "test", Log: log, Disk: s.disk, Quiet: s.quiet, Work: s.work}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.stopped = false

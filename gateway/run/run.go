@@ -49,6 +49,9 @@ type Options struct {
 	FrameTimeout time.Duration // of MLLP, from VT to FS; 0: a minute
 	Quiet        time.Duration // of a study before the notice of its instances; 0: a minute
 
+	// Work is where the work of an analyser is looked up; nil: it is given none.
+	Work func(config.Analyser) session.Orders
+
 	// Watch and Fault are storage.Options', for tests; nil outside of them.
 	Watch func(when, what string)
 	Fault func(step string) error
@@ -113,7 +116,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfiguration, err), store.Close())
 	}
 	g := &Gateway{
-		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(), frame: o.FrameTimeout, quiet: o.Quiet,
+		cfg: cfg, log: o.Log, version: o.Version, started: time.Now(), frame: o.FrameTimeout, quiet: o.Quiet, work: o.Work,
 		store: store, in: intake.New(store, o.Log), profiles: profiles,
 		workers: map[string]*delivery.Worker{}, states: newStates(), acts: control.New(o.Log),
 	}
