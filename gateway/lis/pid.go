@@ -52,6 +52,13 @@ func (r AuthorityRules) Identifier(value string) record.Identifier {
 	return record.Identifier{Value: norm.NFC.String(value), Authority: r.authority([3]string{}, "")}
 }
 
+// In an authority the parts of CX.4 stand with & between them, and one that begins with
+// ~ is a link's own: no part of CX.4 may look like either.
+var (
+	inAuthority    = strings.NewReplacer(`\`, `\E\`, "&", `\T\`, "~", `\R\`)
+	outOfAuthority = strings.NewReplacer(`\E\`, `\`, `\T\`, "&", `\R\`, "~")
+)
+
 // ReadIdentifier reads data type CX (HL7 v2.5.1 section 2.A.14) of a field, path as
 // "3" or "3[2]". ok is false where it is empty or null.
 func ReadIdentifier(s hl7.Segment, path string, r AuthorityRules) (id record.Identifier, ok bool) {
@@ -61,7 +68,7 @@ func ReadIdentifier(s hl7.Segment, path string, r AuthorityRules) (id record.Ide
 	}
 	var cx4 [3]string
 	for i := range cx4 {
-		cx4[i] = strings.ReplaceAll(said(s, path+".4."+strconv.Itoa(i+1)), "&", `\T\`)
+		cx4[i] = inAuthority.Replace(said(s, path+".4."+strconv.Itoa(i+1)))
 	}
 	return record.Identifier{Value: value, Authority: r.authority(cx4, kind), Type: kind}, true
 }
@@ -158,7 +165,7 @@ func (w *writer) identifier(path string, id record.Identifier) {
 	}
 	if !record.OfLink(id.Authority) {
 		for i, part := range strings.SplitN(id.Authority, "&", 3) {
-			w.set(path+".4."+strconv.Itoa(i+1), strings.ReplaceAll(part, `\T\`, "&"))
+			w.set(path+".4."+strconv.Itoa(i+1), outOfAuthority.Replace(part))
 		}
 	}
 	w.set(path+".5", id.Type)

@@ -45,7 +45,7 @@ func TestIdentifiersAreKeptApartByAuthority(t *testing.T) {
 }
 
 func TestAnAuthorityIsNeverLessThanWhatWasSaid(t *testing.T) {
-	a, _ := person(t, AuthorityRules{Link: "his"}, `PID|||1^^^A&B&C^MR~1^^^A^MR~1^^^A\T\B&&C^MR~1^^^^MR`)
+	a, _ := person(t, AuthorityRules{Link: "his"}, `PID|||1^^^A&B&C^MR~1^^^A^MR~1^^^A\T\B&&C^MR~1^^^^MR~1^^^\R\his^MR~1^^^A\E\T\E\B&&C^MR`)
 	seen := map[string]bool{}
 	for _, id := range a.Identifiers {
 		if seen[id.Authority] {
@@ -53,7 +53,7 @@ func TestAnAuthorityIsNeverLessThanWhatWasSaid(t *testing.T) {
 		}
 		seen[id.Authority] = true
 	}
-	if len(a.Identifiers) != 4 {
+	if len(a.Identifiers) != 6 {
 		t.Errorf("%+v", a.Identifiers)
 	}
 }
@@ -62,7 +62,7 @@ func TestAPersonIsWrittenAsRead(t *testing.T) {
 	for _, pid := range []string{
 		`PID|1||0000123^^^BVDK^MR~001060012345^^^CCCD^NI||Nguyễn^Ánh^Thị||1960|F||||||||||2601^^^BVDK^VN`,
 		`PID|1||1^^^A&1.2&ISO^MR||Nguyễn Thị Ánh||19600517|M`,
-		`PID|1||1^^^A\T\B^MR||O\T\B||196005|U`,
+		`PID|1||1^^^A\T\B^MR~2^^^\R\his^MR~3^^^\E\T\E\^MR||O\T\B||196005|U`,
 		`PID|1||1`,
 	} {
 		p, _ := person(t, AuthorityRules{Link: "his"}, pid)

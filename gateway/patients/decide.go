@@ -29,26 +29,28 @@ const (
 type event struct {
 	do    func(*decision, group) *problem
 	visit VisitState // of the visit in PV1; empty: it changes none of it but its place
+	// optional: a message without a PID tells of nobody, and is taken.
+	optional bool
 }
 
 // events are those that are taken, table 0003.
 var events = map[string]event{
-	"A01": {(*decision).tell, Admitted}, "A02": {(*decision).tell, Admitted}, "A03": {(*decision).tell, Discharged},
-	"A04": {(*decision).tell, Admitted}, "A05": {(*decision).tell, Planned}, "A06": {(*decision).tell, Admitted},
-	"A07": {(*decision).tell, Admitted}, "A08": {(*decision).tell, ""}, "A09": {(*decision).tell, ""}, "A10": {(*decision).tell, ""},
-	"A11": {(*decision).tell, Cancelled}, "A12": {(*decision).tell, Admitted}, "A13": {(*decision).tell, Admitted},
-	"A14": {(*decision).tell, Planned}, "A28": {(*decision).tell, ""}, "A31": {(*decision).tell, ""}, "A38": {(*decision).tell, Cancelled},
+	"A01": {(*decision).tell, Admitted, true}, "A02": {(*decision).tell, Admitted, true}, "A03": {(*decision).tell, Discharged, true},
+	"A04": {(*decision).tell, Admitted, true}, "A05": {(*decision).tell, Planned, true}, "A06": {(*decision).tell, Admitted, true},
+	"A07": {(*decision).tell, Admitted, true}, "A08": {(*decision).tell, "", true}, "A09": {(*decision).tell, "", true}, "A10": {(*decision).tell, "", true},
+	"A11": {(*decision).tell, Cancelled, true}, "A12": {(*decision).tell, Admitted, true}, "A13": {(*decision).tell, Admitted, true},
+	"A14": {(*decision).tell, Planned, true}, "A28": {(*decision).tell, "", true}, "A31": {(*decision).tell, "", true}, "A38": {(*decision).tell, Cancelled, true},
 
-	"A18": {(*decision).merge, ""}, "A30": {(*decision).merge, ""}, "A34": {(*decision).merge, ""},
-	"A36": {(*decision).mergeWithVisit, ""}, "A39": {(*decision).merge, ""}, "A40": {(*decision).merge, ""},
-	"A46": {(*decision).changeNumber, ""}, "A47": {(*decision).changeNumber, ""}, "A48": {(*decision).changeNumber, ""},
-	"A43": {(*decision).moveNumber, ""},
+	"A18": {(*decision).merge, "", false}, "A30": {(*decision).merge, "", false}, "A34": {(*decision).merge, "", false},
+	"A36": {(*decision).mergeWithVisit, "", false}, "A39": {(*decision).merge, "", false}, "A40": {(*decision).merge, "", false},
+	"A46": {(*decision).changeNumber, "", false}, "A47": {(*decision).changeNumber, "", false}, "A48": {(*decision).changeNumber, "", false},
+	"A43": {(*decision).moveNumber, "", false},
 
-	"A35": {(*decision).changeVisit, ""}, "A41": {(*decision).changeVisit, ""}, "A42": {(*decision).changeVisit, ""},
-	"A49": {(*decision).changeVisit, ""}, "A50": {(*decision).changeVisit, ""}, "A51": {(*decision).changeVisit, ""},
-	"A44": {(*decision).moveVisit, ""}, "A45": {(*decision).moveVisit, ""},
+	"A35": {(*decision).changeVisit, "", false}, "A41": {(*decision).changeVisit, "", false}, "A42": {(*decision).changeVisit, "", false},
+	"A49": {(*decision).changeVisit, "", false}, "A50": {(*decision).changeVisit, "", false}, "A51": {(*decision).changeVisit, "", false},
+	"A44": {(*decision).moveVisit, "", false}, "A45": {(*decision).moveVisit, "", false},
 
-	"A24": {nil, ""}, "A37": {nil, ""}, // of two PID segments, see pairs
+	"A24": {nil, "", false}, "A37": {nil, "", false}, // of two PID segments, see pairs
 }
 
 // A problem is why a message is answered AE.
@@ -211,6 +213,9 @@ func (d *decision) groups(m *hl7.Message) ([]group, *problem) {
 		case s.Name == "PV1" && g.pv1 == nil:
 			g.pv1 = &s
 		}
+	}
+	if len(all) == 0 && events[d.event].optional {
+		return nil, nil
 	}
 	if len(all) == 0 {
 		return nil, wrong("PID", hl7.ErrorSegmentSequence, reason.PatientNone)

@@ -269,11 +269,17 @@ func TestACitizenNumberFindsOnlyWhoIsNamedByNothingElse(t *testing.T) {
 }
 
 func TestWhatIsImpossibleIsAnsweredInWordsAndChangesNothing(t *testing.T) {
+	s := open(t)
+	s.must("AA", s.send("his", "A04", "20260714070000", ann))
+	s.must("AA", s.send("his", "A04", "20260714070000", binh))
+	s.must("AA", s.send("his", "A40", "20260714070000", `PID|1||500^^^BV^MR||Chi`, `MRG|400^^^BV^MR`))
+	s.must("AA", s.send("his", "A47", "20260714070000", `PID|1||600^^^BV^MR||Em`, `MRG|601^^^BV^MR`))
+	before := keys(t, s.store)
 	for _, c := range []struct {
 		name, event, want string
 		segments          []string
 	}{
-		{"no PID", "A08", "AE PID 100 the message has no PID segment", []string{`PV1|1|I`}},
+		{"no PID", "A40", "AE PID 100 the message has no PID segment", []string{`MRG|100^^^BV^MR`}},
 		{"no number", "A08", "AE PID-3 101 PID-3 has no patient number", []string{`PID|1||||An`}},
 		{"two patients", "A08", "AE PID-3 199 the numbers in PID-3 are those of two patients", []string{`PID|1||100^^^BV^MR~200^^^BV^MR`}},
 		{"no MRG", "A40", "AE MRG 100 MRG is missing", []string{ann}},
@@ -294,13 +300,8 @@ func TestWhatIsImpossibleIsAnsweredInWordsAndChangesNothing(t *testing.T) {
 		{"no visit", "A45", "AE MRG-5 101", []string{ann, `MRG|200^^^BV^MR`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := open(t)
-			s.must("AA", s.send("his", "A04", "20260714070000", ann))
-			s.must("AA", s.send("his", "A04", "20260714070000", binh))
-			s.must("AA", s.send("his", "A40", "20260714070000", `PID|1||500^^^BV^MR||Chi`, `MRG|400^^^BV^MR`))
-			s.must("AA", s.send("his", "A47", "20260714070000", `PID|1||600^^^BV^MR||Em`, `MRG|601^^^BV^MR`))
+			s.t = t
 			was := s.store.Snapshot().Counters
-			before := keys(t, s.store)
 			s.must(c.want, s.send("his", c.event, "20260714070100", c.segments...))
 			if after := keys(t, s.store); after != before {
 				t.Errorf("patients changed from\n%s to\n%s", before, after)
@@ -331,6 +332,14 @@ func keys(t *testing.T, s *storage.Store) string {
 		}
 	}
 	return text.String()
+}
+
+func TestAMessageThatNamesNobodyChangesNobody(t *testing.T) {
+	s := open(t)
+	s.must("AA", s.send("his", "A03", "20260714070000", `PV1|1|I`))
+	if got := keys(t, s.store); got != "" {
+		t.Errorf("%s", got)
+	}
 }
 
 func TestAMergeOfWhoIsNotKnownIsTaken(t *testing.T) {
@@ -562,6 +571,7 @@ func TestAStoreOfAnotherVersionIsNotGuessedAt(t *testing.T) {
 }
 
 func TestTheSamplesOfTheStandardAreTaken(t *testing.T) {
+	s := open(t)
 	for _, text := range []string{
 		"MSH|^~\\&|REG|MAIN|MPI|MAIN|20260704082000||ADT^A18|M1|P|2.3\rEVN|A18|20260704082000\rPID|1|L5^^^HOSP^PE|M5^^^HOSP^MR||Mergetest^SurvivorThree||19881130|F\rMRG|M6^^^HOSP^MR|||L6^^^HOSP^PE|||Mergetest^PriorThree",
 		"MSH|^~\\&|REG|MAIN|MPI|MAIN|20260704081000||ADT^A34|M2|P|2.3\rEVN|A34|20260704081000\rPID|1||M3^^^HOSP^MR||A\rMRG|M4^^^HOSP^MR|||L4^^^HOSP^PE",
@@ -570,7 +580,12 @@ func TestTheSamplesOfTheStandardAreTaken(t *testing.T) {
 		"MSH|^~\\&|ADT|X|EHR|X|202101151620+0215||ADT^A45^ADT_A45|M4|P|2.8\rEVN|A02|20210115160010+0215\rPID|1||P1^5^M11^ADT1^X~1^^^^USSSA||E^A\rMRG|||PACCT002||5001^^^AccMgr^VN\rPV1|1|O",
 		"MSH|^~\\&|S|F|R|F|20200508130643||ADT^A01|5|T|2.3\rEVN|A01|20200508130643\rPID|1|2590157853^^^SIM^MRN|2590157853^^^SIM^MRN~2478684691^^^NHSNBR^NHSNMBR||E^A",
 	} {
-		s := open(t)
-		s.must("AA", s.sendBytes("his", []byte(text)))
+		m, err := hl7.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := s.p.decision(intake.Incoming{Link: "his", At: start, Message: m}).message(m); p != nil {
+			t.Errorf("%s is refused: %s %v %v", m.Get("MSH-9"), p.location, p.why, p.err)
+		}
 	}
 }

@@ -28,6 +28,7 @@ func (g *Gateway) startPatients() {
 		Zone:   func(link string) *time.Location { return zones[link] },
 	}
 	g.applications = append(g.applications, g.patients)
+	g.patients.Register(g.acts)
 }
 
 // authorities are the rules of a link for identifiers.
