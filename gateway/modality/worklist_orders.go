@@ -5,7 +5,6 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -43,7 +42,7 @@ type Style struct {
 func (s *Scheduled) Entities(ctx context.Context, q find.Query) iter.Seq2[*dicom.Dataset, error] {
 	return func(yield func(*dicom.Dataset, error) bool) {
 		style := s.Style(q)
-		for e, err := range s.Orders.Worklist(ctx, narrowed(q.Identifier)) {
+		for e, err := range s.Orders.Worklist(ctx, s.narrowed(q.Identifier)) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -58,27 +57,30 @@ func (s *Scheduled) Entities(ctx context.Context, q find.Query) iter.Seq2[*dicom
 }
 
 // narrowed takes from a query what the orders are narrowed by.
-func narrowed(identifier *dicom.Dataset) (q orders.WorklistQuery) {
+func (s *Scheduled) narrowed(identifier *dicom.Dataset) (q orders.WorklistQuery) {
 	for _, step := range identifier.Items(tag.ScheduledProcedureStepSequence) {
 		if m := strings.TrimSpace(step.Text(tag.Modality)); !strings.ContainsAny(m, `*?\`) {
 			q.Modality = m
 		}
 		date := strings.TrimSpace(string(step.Bytes(tag.ScheduledProcedureStepStartDate)))
 		from, to, isRange := strings.Cut(date, "-")
-		q.From, q.To = dayOf(from), dayOf(to)
 		if !isRange {
-			q.To = q.From
+			to = from
+		}
+		if q.From, q.To = s.day(from), s.day(to); !q.To.IsZero() {
+			q.To = q.To.AddDate(0, 0, 1)
 		}
 	}
 	return q
 }
 
-func dayOf(date string) int32 {
-	n, err := strconv.ParseInt(strings.TrimSpace(date), 10, 32)
-	if err != nil || len(strings.TrimSpace(date)) != 8 {
-		return 0
+// day is the beginning of a day; zero where it is none.
+func (s *Scheduled) day(date string) time.Time {
+	d, err := time.ParseInLocation("20060102", strings.TrimSpace(date), cmp.Or(s.Zone, time.UTC))
+	if err != nil {
+		return time.Time{}
 	}
-	return int32(n)
+	return d
 }
 
 // entries are the open steps of an order.

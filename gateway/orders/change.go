@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -287,7 +288,9 @@ func (c *Change) write(b *storage.Batch, before, e *Entry) error {
 			}
 		}
 	}
-	c.keys(b, before, e)
+	if err := c.keys(b, before, e); err != nil {
+		return err
+	}
 	if c.s.o.Changed != nil {
 		var old Entry
 		if before != nil {
@@ -299,20 +302,26 @@ func (c *Change) write(b *storage.Batch, before, e *Entry) error {
 }
 
 // keys adds under which keys an order is open or over.
-func (c *Change) keys(b *storage.Batch, before, e *Entry) {
+func (c *Change) keys(b *storage.Batch, before, e *Entry) error {
 	was := before != nil && before.Over.IsZero()
-	switch is := e.Over.IsZero(); {
-	case is && !was:
-		b.Put(openKey(e.ID), nil)
-		if before != nil {
+	if e.Over.IsZero() {
+		value, err := json.Marshal(markOf(*e))
+		if err != nil {
+			return err
+		}
+		b.Put(openKey(e.ID), value)
+		if before != nil && !was {
 			b.Delete(overKey(*before))
 		}
-	case !is && was:
+		return nil
+	}
+	if was {
 		b.Delete(openKey(e.ID))
-		b.Put(overKey(*e), nil)
-	case !is && before == nil:
+	}
+	if was || before == nil {
 		b.Put(overKey(*e), nil)
 	}
+	return nil
 }
 
 // End ends the change: with nil it is true from now on, with an error it is
@@ -335,7 +344,7 @@ func (c *Change) End(err error) {
 			c.s.index.drop(id)
 			continue
 		}
-		c.s.index.put(id, markOf(*e, c.s.o.Zone))
+		c.s.index.put(id, markOf(*e))
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"nhip/gateway/record"
 )
@@ -124,24 +123,26 @@ func hashes(o record.Order) []uint64 {
 	return all
 }
 
-// A mark is what is in memory of an open order.
+// A mark is what is in memory of an open order. It is the value of its key in
+// order-open/, so that the index is read without the orders.
 type mark struct {
-	expires int64 // Unix seconds; 0: never
-	kind    record.OrderKind
-	found   []uint64
-	steps   []stepMark
+	Format  int              `json:"f"`
+	Expires int64            `json:"x,omitempty"` // Unix seconds; 0: never
+	Kind    record.OrderKind `json:"k"`
+	Found   []uint64         `json:"h,omitempty"`
+	Steps   []stepMark       `json:"s,omitempty"`
 }
 
 // A stepMark is what a worklist query is narrowed by.
 type stepMark struct {
-	modality string
-	day      int32 // of the start, in the zone of the store: YYYYMMDD; 0: not said
+	Modality string `json:"m,omitempty"`
+	Start    int64  `json:"t,omitempty"` // Unix seconds; 0: not said
 }
 
-func markOf(e Entry, zone *time.Location) mark {
-	m := mark{kind: e.Order.Kind, found: hashes(e.Order)}
+func markOf(e Entry) mark {
+	m := mark{Format: formatVersion, Kind: e.Order.Kind, Found: hashes(e.Order)}
 	if !e.Expires.IsZero() {
-		m.expires = e.Expires.Unix()
+		m.Expires = e.Expires.Unix()
 	}
 	for _, s := range e.Order.Services {
 		if s.State != record.Open || s.Imaging == nil {
@@ -151,18 +152,14 @@ func markOf(e Entry, zone *time.Location) mark {
 			if step.Done {
 				continue
 			}
-			m.steps = append(m.steps, stepMark{step.Modality, day(step.Start, zone)})
+			x := stepMark{Modality: step.Modality}
+			if !step.Start.IsZero() {
+				x.Start = step.Start.Unix()
+			}
+			m.Steps = append(m.Steps, x)
 		}
 	}
 	return m
-}
-
-func day(t time.Time, zone *time.Location) int32 {
-	if t.IsZero() {
-		return 0
-	}
-	y, mo, d := t.In(zone).Date()
-	return int32(y*10000 + int(mo)*100 + d)
 }
 
 // An index is what is in memory: open orders, by hashes.
@@ -181,8 +178,8 @@ func newIndex() *index {
 func (x *index) put(id uint64, m mark) {
 	x.drop(id)
 	x.marks[id] = m
-	x.kinds[m.kind]++
-	for _, h := range m.found {
+	x.kinds[m.Kind]++
+	for _, h := range m.Found {
 		if _, taken := x.one[h]; !taken {
 			x.one[h] = id
 			continue
@@ -198,8 +195,8 @@ func (x *index) drop(id uint64) {
 		return
 	}
 	delete(x.marks, id)
-	x.kinds[m.kind]--
-	for _, h := range m.found {
+	x.kinds[m.Kind]--
+	for _, h := range m.Found {
 		rest := x.more[h]
 		switch i := slices.Index(rest, id); {
 		case i >= 0:

@@ -240,7 +240,7 @@ func TestWhatIsOfferedIsWhatTheRulesHave(t *testing.T) {
 		var trace []string
 		var again []any
 		numbers := []string{fmt.Sprintf("A%d", run), fmt.Sprintf("B%d", run)}
-		for step := range rapid.IntRange(1, 25).Draw(r, "steps") {
+		for step := range rapid.IntRange(1, 15).Draw(r, "steps") {
 			what := rapid.SampledFrom([]string{"NW", "NW", "XO", "XO", "CA", "HD", "RL", "SC", "restart", "again"}).Draw(r, "what")
 			if what == "restart" {
 				o = openOrders(t, s)

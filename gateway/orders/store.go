@@ -2,6 +2,8 @@ package orders
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -35,7 +37,6 @@ type Options struct {
 	Store  *storage.Store
 	Log    *slog.Logger
 	Now    func() time.Time // nil: time.Now
-	Zone   *time.Location   // of the days of a worklist; nil: UTC
 	Policy Policy
 
 	// Current gives the patient as known now, for whom an order's message names; nil:
@@ -67,9 +68,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Zone == nil {
-		o.Zone = time.UTC
-	}
 	if o.Policy.Most == 0 {
 		o.Policy = DefaultPolicy()
 	}
@@ -82,28 +80,37 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, fmt.Errorf("orders: the next number: %w", err)
 		}
 	}
-	keys, err := s.store.Keys(open, 0)
+	err := s.store.Each(open, func(key string, value []byte) bool {
+		s.remember(key, value)
+		return ctx.Err() == nil
+	})
+	if damaged := new(storage.DamagedError); errors.As(err, &damaged) { // the store has raised its alarm
+		s.o.Log.Error("orders: what is open cannot all be read", "error", err)
+		err = nil
+	}
+	return s, errors.Join(err, ctx.Err())
+}
+
+// remember takes an open order into the index; one whose key does not say enough is
+// read.
+func (s *Store) remember(key string, value []byte) {
+	id, ok := idOf(key)
+	if !ok {
+		return
+	}
+	var m mark
+	if err := json.Unmarshal(value, &m); err == nil && m.Format == formatVersion {
+		s.index.put(id, m)
+		return
+	}
+	e, ok, err := s.Get(id)
 	if err != nil {
-		return nil, err
+		s.o.Log.Error("orders: an order cannot be read", "order", id, "error", err)
+		return
 	}
-	for _, k := range keys {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		id, ok := idOf(k)
-		if !ok {
-			continue
-		}
-		e, ok, err := s.Get(id)
-		if err != nil {
-			s.o.Log.Error("orders: an order cannot be read", "order", id, "error", err)
-			continue
-		}
-		if ok && e.Over.IsZero() {
-			s.index.put(id, markOf(e, o.Zone))
-		}
+	if ok && e.Over.IsZero() {
+		s.index.put(id, markOf(e))
 	}
-	return s, nil
 }
 
 // Get reads an order.

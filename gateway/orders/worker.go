@@ -116,7 +116,7 @@ func (s *Store) expired(now int64) (ids []uint64) {
 	s.looking.RLock()
 	defer s.looking.RUnlock()
 	for id, m := range s.index.marks {
-		if m.expires != 0 && m.expires <= now {
+		if m.Expires != 0 && m.Expires <= now {
 			if ids = append(ids, id); len(ids) == atOnce {
 				break
 			}

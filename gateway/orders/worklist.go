@@ -5,12 +5,13 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A WorklistQuery narrows the worklist: what does not match may be given too.
 type WorklistQuery struct {
-	Modality string // empty: any
-	From, To int32  // days of the start, YYYYMMDD; 0: open
+	Modality string    // empty: any
+	From, To time.Time // of the start, To excluded; zero: open
 }
 
 // Worklist gives the open imaging orders that may match, in the order in which they
@@ -39,7 +40,7 @@ func (s *Store) scheduled(q WorklistQuery) (ids []uint64) {
 	s.looking.RLock()
 	defer s.looking.RUnlock()
 	for id, m := range s.index.marks {
-		if slices.ContainsFunc(m.steps, q.may) {
+		if slices.ContainsFunc(m.Steps, q.may) {
 			ids = append(ids, id)
 		}
 	}
@@ -49,10 +50,10 @@ func (s *Store) scheduled(q WorklistQuery) (ids []uint64) {
 
 func (q WorklistQuery) may(s stepMark) bool {
 	switch {
-	case q.Modality != "" && !strings.EqualFold(q.Modality, s.modality):
+	case q.Modality != "" && !strings.EqualFold(q.Modality, s.Modality):
 		return false
-	case s.day == 0:
+	case s.Start == 0:
 		return true
 	}
-	return (q.From == 0 || s.day >= q.From) && (q.To == 0 || s.day <= q.To)
+	return (q.From.IsZero() || s.Start >= q.From.Unix()) && (q.To.IsZero() || s.Start < q.To.Unix())
 }

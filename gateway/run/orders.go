@@ -19,7 +19,7 @@ func (g *Gateway) startOrders() error {
 	o := g.cfg.Orders
 	var err error
 	g.orders, err = orders.Open(g.ctx, orders.Options{
-		Store: g.store, Log: g.log, Zone: g.cfg.Site.TimeZone, Current: g.patients.Current, Changed: g.orderChanged(),
+		Store: g.store, Log: g.log, Current: g.patients.Current, Changed: g.orderChanged(),
 		Policy: orders.Policy{
 			Laboratory: o.LaboratoryExpire, Imaging: o.ImagingExpire, Other: o.LaboratoryExpire,
 			Keep: time.Duration(o.KeepDays) * 24 * time.Hour, Most: o.MostOpen,
@@ -30,6 +30,7 @@ func (g *Gateway) startOrders() error {
 	}
 	g.patients.Orders = g.orders
 	g.goRun("orders", g.orders.Run)
+	g.orders.Register(g.acts)
 	links := map[string]orders.Link{}
 	for _, p := range g.cfg.HL7Peers {
 		links[p.Name] = g.orderLink(p)
