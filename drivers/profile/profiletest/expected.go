@@ -3,6 +3,7 @@ package profiletest
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"nhip/drivers/profile"
 	"nhip/gateway/record"
@@ -13,6 +14,8 @@ import (
 type expectation struct {
 	Reports    []report       `json:"reports,omitempty"`
 	Queries    int            `json:"queries,omitempty"`
+	Asked      []string       `json:"asked,omitempty"`  // what the queries ask for
+	Answer     []string       `json:"answer,omitempty"` // the records that hand out two tests and a patient
 	Consumed   map[string]int `json:"consumed,omitempty"`
 	Ignored    map[string]int `json:"ignored,omitempty"`
 	Undeclared map[string]int `json:"undeclared,omitempty"`
@@ -60,12 +63,60 @@ type result struct {
 	Comments    []string `json:"comments,omitempty"`
 }
 
-func expectationOf(e profile.Extraction) expectation {
+func expectationOf(p *profile.Profile, message []byte, e profile.Extraction) (expectation, error) {
 	x := expectation{Queries: e.Queries, Consumed: e.Consumed, Ignored: e.Ignored, Undeclared: e.Undeclared, Problems: e.Problems}
 	for _, r := range e.Reports {
 		x.Reports = append(x.Reports, reportOf(r))
 	}
-	return x
+	for _, q := range p.Queries(message) {
+		x.Asked = append(x.Asked, askedOf(q))
+		if q.Cancel {
+			continue
+		}
+		answer, err := p.Answer(message, q, workFor(q), time.Date(2026, 1, 14, 11, 0, 0, 0, zone))
+		if err != nil {
+			return x, err
+		}
+		if len(answer) > 0 {
+			x.Answer = append(x.Answer, strings.Split(strings.TrimSuffix(string(answer), "\r"), "\r")...)
+		}
+	}
+	return x, nil
+}
+
+// askedOf shows a query.
+func askedOf(q record.Query) string {
+	said := []string{"specimens " + strings.Join(q.Specimens, ", ")}
+	for _, part := range [][2]string{
+		{"rack", q.Rack}, {"position", q.Position}, {"sequence", q.Sequence}, {"type", q.SpecimenType},
+		{"container", q.Container}, {"tests", strings.Join(q.Tests, ", ")},
+	} {
+		if part[1] != "" {
+			said = append(said, part[0]+" "+part[1])
+		}
+	}
+	if q.All {
+		said = append(said, "all specimens")
+	}
+	if q.Cancel {
+		said = append(said, "withdrawn")
+	}
+	return strings.Join(said, "; ")
+}
+
+// workFor is two tests of one patient for every specimen that is asked for.
+func workFor(q record.Query) []record.Work {
+	specimens := q.Specimens
+	if len(specimens) == 0 {
+		specimens = []string{"26019999"}
+	}
+	var work []record.Work
+	for _, id := range specimens {
+		work = append(work, record.Work{Specimen: id, Tests: []string{"T1", "T2"}, Patient: &record.Patient{
+			ID: "BN-77", Name: record.Name{Family: "Nguyễn", Middle: "Thị", Given: "Ánh"}, Birth: "19880214", Sex: "F",
+		}})
+	}
+	return work
 }
 
 func reportOf(r record.Report) report {

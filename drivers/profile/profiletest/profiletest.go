@@ -119,7 +119,11 @@ func (c *checker) transcript(name string) {
 		for code := range e.Undeclared {
 			c.found(4, file, "test code %q is neither declared nor ignored", code)
 		}
-		all = append(all, expectationOf(e))
+		x, err := expectationOf(c.p, m, e)
+		if err != nil {
+			c.found(3, file, "the answer: %v", err)
+		}
+		all = append(all, x)
 	}
 	c.expected(name, all)
 	c.faults(file, steps, messages)
