@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ type dicomCommand struct {
 type dicomDump struct {
 	Files []string `arg:"" name:"file" help:"Files; - is the standard input." type:"path"`
 	JSON  bool     `help:"Print the DICOM JSON model, one line a file; long values are named by their place in the file." name:"json"`
+	Lang  string   `help:"Language: en or vi; else that of the environment." enum:",en,vi" default:""`
 	Whole bool     `help:"Print values whole, up to 1 MiB each."`
 }
 
@@ -42,7 +42,7 @@ func (c *dicomDump) Run() (int, error) {
 func (c *dicomDump) file(name string) error {
 	if filepath.Base(name) == "-" {
 		if c.JSON {
-			return errors.New("JSON is printed of files only, not of the standard input")
+			return spoken(c.Lang).errorf("JSON is printed of files only, not of the standard input")
 		}
 		return dump.Text(os.Stdout, os.Stdin, dump.Options{Whole: c.Whole})
 	}

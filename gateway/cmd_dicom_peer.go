@@ -26,6 +26,7 @@ type dicomPeer struct {
 	Peer    string        `arg:"" name:"ae@host:port" help:"The peer: its AE title, host and port."`
 	Calling string        `help:"Our AE title." default:"NHIP" name:"calling"`
 	Timeout time.Duration `help:"For an answer." default:"30s"`
+	Lang    string        `help:"Language: en or vi; else that of the environment." enum:",en,vi" default:""`
 
 	TLS         bool   `help:"Secure the association: TLS 1.2 or 1.3, PS3.15 section B.12." name:"tls"`
 	CA          string `help:"PEM file with what vouches for the peer's certificate." name:"tls-ca" type:"existingfile" placeholder:"FILE"`
@@ -37,10 +38,12 @@ type dicomPeer struct {
 func (p *dicomPeer) address() (called, address string, err error) {
 	called, address, ok := strings.Cut(p.Peer, "@")
 	if _, _, bad := net.SplitHostPort(address); !ok || bad != nil || called == "" || len(called) > 16 {
-		return "", "", fmt.Errorf("%q is not of the form AE@HOST:PORT, with an AE title of 1 to 16 characters", p.Peer)
+		return "", "", p.say().errorf("%q is not of the form AE@HOST:PORT, with an AE title of 1 to 16 characters", p.Peer)
 	}
 	return called, address, nil
 }
+
+func (p *dicomPeer) say() speech { return spoken(p.Lang) }
 
 func (p *dicomPeer) secured() (*tls.Config, error) {
 	if !p.TLS {
@@ -63,7 +66,8 @@ func (p *dicomPeer) dial(ctx context.Context, o association.Proposal) (*associat
 		return nil, err
 	}
 	o.Calling, o.Called, o.Timeouts = p.Calling, called, p.timeouts()
-	return association.Dial(ctx, address, o)
+	a, err := association.Dial(ctx, address, o)
+	return a, p.say().why(err)
 }
 
 // interrupted is the context of a command: Ctrl-C ends it.
@@ -84,14 +88,15 @@ func (c *dicomEcho) Run() (int, error) {
 	if err != nil {
 		return exitBad, err
 	}
-	fmt.Printf("association accepted in %v by %s\n", rounded(time.Since(began)), cmp.Or(a.Implementation, "an implementation without a name"))
+	say := c.say()
+	say.printf("association accepted in %v by %s\n", rounded(time.Since(began)), cmp.Or(a.Implementation, say.sprintf("an implementation without a name")))
 	for range c.Count {
 		began = time.Now()
 		if err := echo.Send(ctx, a); err != nil {
 			a.Abort("C-ECHO failed")
-			return exitBad, err
+			return exitBad, say.why(err)
 		}
-		fmt.Printf("C-ECHO answered 0000 in %v\n", rounded(time.Since(began)))
+		say.printf("C-ECHO answered 0000 in %v\n", rounded(time.Since(began)))
 	}
 	return exitGood, a.Release(ctx)
 }
@@ -116,17 +121,18 @@ func (c *dicomProbe) Run() (int, error) {
 		return exitBad, err
 	}
 	r, err := probe.Probe(ctx, address, probe.Options{Calling: c.Calling, Called: called, TLS: secured, Timeouts: c.timeouts()})
+	say := c.say()
 	var rejected *association.RejectedError
 	if errors.As(err, &rejected) {
-		return exitBad, fmt.Errorf("%s rejected us: %w\nIt may know only AE titles and addresses that its configuration names: ours is %s", called, err, c.Calling)
+		return exitBad, say.errorf("%s rejected us: %v\nIt may know only AE titles and addresses that its configuration names: ours is %s", called, say.why(err), c.Calling)
 	}
 	if err != nil {
-		return exitBad, err
+		return exitBad, say.why(err)
 	}
-	describePeer(r)
+	say.describePeer(r)
 	c.describeClasses(r)
 	for _, p := range r.Problems {
-		fmt.Println("problem:", p)
+		say.printf("problem: %v\n", p)
 	}
 	if len(r.Problems) > 0 {
 		return exitBad, nil
@@ -134,52 +140,53 @@ func (c *dicomProbe) Run() (int, error) {
 	return exitGood, nil
 }
 
-func describePeer(r probe.Report) {
-	fmt.Printf("%s at %s\n", r.Called, r.Address)
-	fmt.Printf("  implementation    %s (%s)\n", cmp.Or(r.ImplementationVersionName, "no version name"), cmp.Or(r.ImplementationClassUID, "no class UID"))
-	fmt.Printf("  secured by TLS    %s\n", yes(r.TLS))
+func (say speech) describePeer(r probe.Report) {
+	say.printf("%s at %s\n", r.Called, r.Address)
+	say.printf("  implementation    %s (%s)\n", cmp.Or(r.ImplementationVersionName, say.sprintf("no version name")), cmp.Or(r.ImplementationClassUID, say.sprintf("no class UID")))
+	say.printf("  secured by TLS    %s\n", say.yes(r.TLS))
 	if r.MaximumLength == 0 {
-		fmt.Println("  PDU length        no limit")
+		say.printf("  PDU length        no limit\n")
 	} else {
-		fmt.Printf("  PDU length        at most %d bytes\n", r.MaximumLength)
+		say.printf("  PDU length        at most %d bytes\n", r.MaximumLength)
 	}
 	if w := r.Window; w == nil {
-		fmt.Println("  window            one operation at a time: it does not negotiate")
+		say.printf("  window            one operation at a time: it does not negotiate\n")
 	} else {
-		fmt.Printf("  window            we may invoke %s at a time, it may %s\n", operations(w.Invoked), operations(w.Performed))
+		say.printf("  window            we may invoke %s at a time, it may %s\n", say.operations(w.Invoked), say.operations(w.Performed))
 	}
-	fmt.Printf("  connect           %v\n", rounded(r.Connect))
+	say.printf("  connect           %v\n", rounded(r.Connect))
 	if r.Echo > 0 {
-		fmt.Printf("  C-ECHO            %v\n", rounded(r.Echo))
+		say.printf("  C-ECHO            %v\n", rounded(r.Echo))
 	} else {
-		fmt.Println("  C-ECHO            not accepted")
+		say.printf("  C-ECHO            not accepted\n")
 	}
-	fmt.Printf("  release           %v\n", rounded(r.Release))
-	fmt.Printf("  asked with        %d associations\n", r.Associations)
+	say.printf("  release           %v\n", rounded(r.Release))
+	say.printf("  asked with        %d associations\n", r.Associations)
 }
 
-func operations(n uint16) string {
+func (say speech) operations(n uint16) string {
 	if n == 0 {
-		return "any number"
+		return say.sprintf("any number")
 	}
 	return fmt.Sprint(n)
 }
 
-func yes(b bool) string {
+func (say speech) yes(b bool) string {
 	if b {
-		return "yes"
+		return say.sprintf("yes")
 	}
-	return "no"
+	return say.sprintf("no")
 }
 
 // describeClasses lists the SOP classes; those with the same transfer syntaxes
 // stand together.
 func (c *dicomProbe) describeClasses(r probe.Report) {
+	say := c.say()
 	if len(r.Classes) == 0 {
-		fmt.Println("It accepts no SOP class that we know.")
+		say.printf("It accepts no SOP class that we know.\n")
 		return
 	}
-	fmt.Printf("It accepts %d SOP classes:\n", len(r.Classes))
+	say.printf("It accepts %d SOP classes:\n", len(r.Classes))
 	var order []string
 	same := map[string][]probe.Class{}
 	for _, k := range r.Classes {
@@ -195,24 +202,24 @@ func (c *dicomProbe) describeClasses(r probe.Report) {
 	for _, key := range order {
 		group := same[key]
 		for _, k := range group {
-			fmt.Printf("  %s%s\n", named(k.UID), roles(k))
+			fmt.Printf("  %s%s\n", named(k.UID), say.roles(k))
 		}
 		for _, ts := range group[0].TransferSyntaxes {
 			mark := ""
 			if ts == group[0].Preferred && len(group[0].TransferSyntaxes) > 1 {
-				mark = ", which it takes first"
+				mark = say.sprintf(", which it takes first")
 			}
-			fmt.Printf("      in %s%s\n", named(ts), mark)
+			say.printf("      in %s%s\n", named(ts), mark)
 		}
 	}
 }
 
-func roles(k probe.Class) string {
+func (say speech) roles(k probe.Class) string {
 	switch {
 	case k.SCU && k.SCP:
-		return ", in both roles"
+		return say.sprintf(", in both roles")
 	case k.SCP:
-		return ", and we may be SCP"
+		return say.sprintf(", and we may be SCP")
 	}
 	return ""
 }
@@ -232,7 +239,7 @@ var syntaxNames = map[string]string{
 }
 
 // syntax is the transfer syntax of a name or UID.
-func syntax(name string) (string, error) {
+func (say speech) syntax(name string) (string, error) {
 	if u, ok := syntaxNames[name]; ok {
 		return u, nil
 	}
@@ -244,5 +251,5 @@ func syntax(name string) (string, error) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	return "", fmt.Errorf("%q is no transfer syntax: write a UID or one of %s", name, strings.Join(names, ", "))
+	return "", say.errorf("%q is no transfer syntax: write a UID or one of %s", name, strings.Join(names, ", "))
 }

@@ -105,17 +105,17 @@ func (p *dicomPeer) query(class string, q *dicom.Dataset, limit int, asJSON bool
 	})
 	if err = errors.Join(err, printed); err != nil {
 		a.Abort("the query failed")
-		return exitBad, err
+		return exitBad, p.say().why(err)
 	}
 	_ = a.Release(ctx) // every answer is there
 	if status.Class() == dimse.ClassFailure {
-		return exitBad, fmt.Errorf("answered %v", status)
+		return exitBad, p.say().errorf("answered %v", status)
 	}
 	if !asJSON {
-		fmt.Printf("%d matches\n", n)
+		p.say().printf("%d matches\n", n)
 	}
 	if !complete {
-		fmt.Fprintln(os.Stderr, "the peer did not match every key: some of these may not be what was asked for")
+		p.say().warnf("the peer did not match every key: some of these may not be what was asked for\n")
 	}
 	return exitGood, nil
 }
@@ -193,7 +193,7 @@ func (c *dicomGet) Run() (int, error) {
 	}
 	var p association.Proposal
 	if rest := get.Propose(&p, find.StudyRoot, classes, c.keep); len(rest) > 0 {
-		fmt.Fprintf(os.Stderr, "%d kinds of objects find no place in one association\n", len(rest))
+		c.say().warnf("%d kinds of objects find no place in one association\n", len(rest))
 	}
 	a, err := c.dial(ctx, p)
 	if err != nil {
@@ -202,15 +202,15 @@ func (c *dicomGet) Run() (int, error) {
 	r, err := get.Get(ctx, a, find.StudyRoot, q, func(dimse.SubOperations) bool { return ctx.Err() == nil })
 	if err != nil {
 		a.Abort("C-GET failed")
-		return exitBad, err
+		return exitBad, c.say().why(err)
 	}
 	_ = a.Release(ctx) // every object has its answer
-	fmt.Printf("%d objects in %s\n", c.n, c.Out)
+	c.say().printf("%d objects in %s\n", c.n, c.Out)
 	for _, u := range r.FailedUIDs {
-		fmt.Fprintln(os.Stderr, "did not come:", u)
+		c.say().warnf("did not come: %s\n", u)
 	}
 	if r.Status.Code != dimse.Success {
-		return exitBad, fmt.Errorf("answered %v", r.Status)
+		return exitBad, c.say().errorf("answered %v", r.Status)
 	}
 	return exitGood, nil
 }
@@ -224,7 +224,7 @@ func (c *dicomGet) identifier() (*dicom.Dataset, error) {
 	if c.Instance != "" {
 		level = "IMAGE"
 		if c.Series == "" {
-			return nil, errors.New("--instance needs --series")
+			return nil, c.say().errorf("--instance needs --series")
 		}
 	}
 	err := errors.Join(q.SetText(tag.QueryRetrieveLevel, level), q.SetText(tag.StudyInstanceUID, c.Study))

@@ -54,11 +54,11 @@ func (c *dicomSend) Run() (int, error) {
 	target := ""
 	if c.As != "stored" {
 		var err error
-		if target, err = syntax(c.As); err != nil {
+		if target, err = c.say().syntax(c.As); err != nil {
 			return exitBad, err
 		}
 		if !pixel.Encodes(target) {
-			return exitBad, fmt.Errorf("nothing can be changed to %s", named(target))
+			return exitBad, c.say().errorf("nothing can be changed to %s", named(target))
 		}
 	}
 	all, bytes := c.list(target)
@@ -68,11 +68,11 @@ func (c *dicomSend) Run() (int, error) {
 	if c.Quiet {
 		bar = progressbar.DefaultBytesSilent(bytes)
 	} else {
-		bar = progressbar.DefaultBytes(bytes, fmt.Sprintf("%d objects", len(all)))
+		bar = progressbar.DefaultBytes(bytes, c.say().sprintf("%d objects", len(all)))
 	}
 	sent := c.sendAll(ctx, all, bar)
 	_ = bar.Finish() // only what is shown
-	fmt.Printf("%d of %d objects sent\n", sent, len(all))
+	c.say().printf("%d of %d objects sent\n", sent, len(all))
 	for _, f := range c.failures {
 		fmt.Fprintln(os.Stderr, f)
 	}
@@ -83,7 +83,7 @@ func (c *dicomSend) Run() (int, error) {
 }
 
 func (c *dicomSend) failed(path string, format string, args ...any) {
-	c.failures = append(c.failures, path+": "+fmt.Sprintf(format, args...))
+	c.failures = append(c.failures, path+": "+c.say().sprintf(format, args...))
 }
 
 // list finds the objects. What is no object is named, and fails the command.
@@ -97,7 +97,7 @@ func (c *dicomSend) list(target string) (all []sending, total int64) {
 			if !d.Type().IsRegular() {
 				return nil
 			}
-			s, err := object(path, target)
+			s, err := c.object(path, target)
 			if err != nil {
 				c.failed(path, "not sent: %v", err)
 				return nil
@@ -113,7 +113,7 @@ func (c *dicomSend) list(target string) (all []sending, total int64) {
 }
 
 // object reads what is to be known of a file.
-func object(path, target string) (sending, error) {
+func (c *dicomSend) object(path, target string) (sending, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return sending{}, err
@@ -130,9 +130,9 @@ func object(path, target string) (sending, error) {
 	s := sending{path: path, size: info.Size(), class: d.Text(tag.SOPClassUID), instance: d.Text(tag.SOPInstanceUID), stored: d.TransferSyntax()}
 	switch {
 	case s.class == "" || !uid.Valid(s.instance):
-		return sending{}, errors.New("it has no SOP Class UID or no valid SOP Instance UID")
+		return sending{}, c.say().errorf("it has no SOP Class UID or no valid SOP Instance UID")
 	case d.Bare || s.stored == "":
-		return sending{}, errors.New("it has no File Meta Information that names its transfer syntax")
+		return sending{}, c.say().errorf("it has no File Meta Information that names its transfer syntax")
 	}
 	s.to = s.stored
 	if target != "" && (pixel.Decodes(s.stored) && !d.Has(tag.LossyImageCompression) || uncompressed(s.stored)) && d.Has(tag.PixelData) {
@@ -173,7 +173,7 @@ func (c *dicomSend) sendAll(ctx context.Context, all []sending, bar *progressbar
 			return sent
 		}
 		wait := min(time.Second<<(tries-1), time.Minute)
-		fmt.Fprintf(os.Stderr, "%v; again in %v\n", err, wait)
+		c.say().warnf("%v; again in %v\n", err, wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -211,15 +211,15 @@ func (c *dicomSend) sendSome(ctx context.Context, a *association.Association, al
 		var local *localError
 		switch {
 		case errors.As(err, &not):
-			c.failed(s.path, "not sent: %v", err)
+			c.failed(s.path, "not sent: %v", c.say().why(err))
 		case errors.As(err, &local):
 			c.failed(s.path, "not sent: %v", local.err)
 		case err != nil:
-			r.err = err
+			r.err = c.say().why(err)
 			*all = append(later, (*all)[i:]...)
 			return r
 		case status.Code>>8 == 0xA7:
-			r.err = fmt.Errorf("answered %v", status)
+			r.err = c.say().errorf("answered %v", status)
 			*all = append(later, (*all)[i:]...)
 			return r
 		case status.Class() == dimse.ClassFailure:
