@@ -52,6 +52,7 @@ var cli struct {
 	HL7     hl7Command     `cmd:"" help:"Tools for HL7, and the maps of fields." name:"hl7"`
 	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
 	Orders  ordersCommand  `cmd:"" help:"Orders of systems: what is open, and what became of it."`
+	Patient patientCommand `cmd:"" help:"Who a patient number is, and what changed that."`
 	Queue   queueCommand   `cmd:"" help:"What waits for the destinations."`
 	Hold    holdCommand    `cmd:"" help:"What is held for a person."`
 	Pause   pauseCommand   `cmd:"" help:"Send nothing more to a destination; it goes on receiving into the queue."`
