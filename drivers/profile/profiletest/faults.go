@@ -18,8 +18,8 @@ func (c *checker) faults(file string, steps []transcript.Step, want [][]byte) {
 	switch protocol := c.p.Protocol(); {
 	case protocol == "file":
 		return
-	case c.p.Core() != nil:
-		got, err := converse(steps, c.p.Core(), 1)
+	case c.core() != nil:
+		got, err := converse(steps, c.core(), 1)
 		if err != nil {
 			c.found(5, file, "pieces of one byte: %v", err)
 			return

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"nhip/drivers/astm/e1381"
+	"nhip/drivers/astm/tokens"
 	"nhip/drivers/profile"
 	"nhip/drivers/session"
 	"nhip/drivers/transcript"
@@ -136,11 +137,19 @@ func (c *checker) play(steps []transcript.Step) ([][]byte, error) {
 		return blocks(steps, len(sent(steps))+1)
 	case protocol == "file":
 		return [][]byte{sent(steps)}, nil
-	case c.p.Core() != nil:
-		return converse(steps, c.p.Core(), len(sent(steps))+1)
+	case c.core() != nil:
+		return converse(steps, c.core(), len(sent(steps))+1)
 	}
 	stored, err := transcript.Play(steps, e1381.NewReceiver(0, 0))
 	return records(stored), err
+}
+
+// core is the receiving side of the protocol, where it is one of package session.
+func (c *checker) core() session.Core {
+	if c.p.Tokens() {
+		return tokens.NewLink(tokens.Options{})
+	}
+	return c.p.Core()
 }
 
 // converse plays the device against a core and gives what it stores; its replies
