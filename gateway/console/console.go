@@ -51,6 +51,7 @@ type Options struct {
 	Source   Source
 	Journal  Journal                                      // what came in and went out
 	Controls Controls                                     // of control material; nil: none
+	Orders   Orders                                       // of systems; nil: none
 	Acts     *control.Acts                                // what a person may do; nil: nothing
 	Person   func(token string) (name string, known bool) // whose token it is
 	Zone     *time.Location                               // of the times that are shown; nil: UTC
@@ -102,6 +103,7 @@ func New(o Options) *Console {
 	mux.HandleFunc("/api/v1/results", c.apiResults)
 	mux.HandleFunc("/qc", c.qcPage)
 	mux.HandleFunc("/api/v1/qc", c.apiQC)
+	mux.HandleFunc("/api/v1/orders", c.apiOrders)
 	mux.HandleFunc("/api/v1/journal", c.apiJournal)
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}", c.apiEntry)
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}/raw", c.apiRaw)
@@ -304,7 +306,9 @@ func (c *Console) status(r *http.Request, v viewer) (statusView, error) {
 	if err != nil {
 		return statusView{}, err
 	}
-	return v.status(s, c.o.Source.Health(ctx)), nil
+	view := v.status(s, c.o.Source.Health(ctx))
+	view.Orders = c.openOrders()
+	return view, nil
 }
 
 func (c *Console) messageViews(r *http.Request, v viewer, limit int) ([]messageView, error) {

@@ -26,6 +26,7 @@ type statusView struct {
 	Queues      []queueView      `json:"queues"`
 	Held        []heldView       `json:"held"`
 	Counts      countsView       `json:"counts"`
+	Orders      ordersView       `json:"orders"` // that are open
 	Disk        diskView         `json:"disk"`
 	Alarms      []alarmView      `json:"alarms"`
 	Alerts      []alertView      `json:"alerts"`
