@@ -3,7 +3,6 @@ package patients
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 
 	"nhip/gateway/intake"
 	"nhip/gateway/lis"
-	"nhip/gateway/orders"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/hl7"
@@ -116,7 +114,12 @@ func (s *Store) Decide(_ context.Context, r intake.Incoming, b *storage.Batch) (
 		s.mu.Unlock()
 		return refusal(p, r.Message), p.err
 	}
-	end, err := d.repatient(b)
+	f := d.follow()
+	end, err := d.repatient(b, f)
+	if err == nil && f.more {
+		f.key = pendingKey(r)
+		b.Put(f.key, encode(f))
+	}
 	if err != nil {
 		s.mu.Unlock()
 		return intake.Decision{}, err
@@ -124,8 +127,10 @@ func (s *Store) Decide(_ context.Context, r intake.Incoming, b *storage.Batch) (
 	return intake.Decision{
 		Verdict: ack.Verdict{Code: hl7.ApplicationAccept},
 		End: func(_ storage.Receipt, err error) {
-			end(err)
-			s.mu.Unlock()
+			defer s.mu.Unlock()
+			if end(err); err == nil && f.more {
+				s.settle(f)
+			}
 		},
 	}, nil
 }
@@ -263,44 +268,6 @@ func (d *decision) write(b *storage.Batch) error {
 		b.Put(k, d.keys[k])
 	}
 	return nil
-}
-
-// repatient gives open orders the identity of those whom they are for now.
-func (d *decision) repatient(b *storage.Batch) (end func(error), err error) {
-	if d.s.Orders == nil || len(d.touched) == 0 {
-		return func(error) {}, nil
-	}
-	touched := map[uint64]bool{}
-	for id := range d.touched {
-		r, err := d.survivor(id)
-		if err != nil {
-			return nil, err
-		}
-		touched[r.ID] = true
-	}
-	var bad error
-	turn := orders.Turn{Link: d.link, Control: d.event, MessageID: d.ctl}
-	n, end, err := d.s.Orders.Repatient(b, turn, func(o record.Order) (record.Person, bool) {
-		now, id, err := d.identity(o.Ordered, true)
-		if err != nil {
-			bad = err
-		}
-		if err != nil || !touched[id] {
-			return o.Patient, false
-		}
-		return now, !same(now, o.Patient)
-	}, d.met...)
-	if err == nil && bad != nil {
-		end(bad)
-		err = bad
-	}
-	if err != nil {
-		return nil, fmt.Errorf("patients: the orders of a patient: %w", err)
-	}
-	if n > 0 {
-		d.s.Log.Info("orders follow their patient", "event", d.event, "link", d.link, "message", d.ctl, "orders", n)
-	}
-	return end, nil
 }
 
 // same reports whether two persons are the same in everything.

@@ -589,3 +589,65 @@ func TestTheSamplesOfTheStandardAreTaken(t *testing.T) {
 		}
 	}
 }
+
+func TestHoweverManyOrdersAPatientHasAllFollowAMerge(t *testing.T) {
+	s := open(t)
+	s.must("AA", s.send("his", "A04", "20260714070000", ann))
+	var all []uint64
+	c := s.orders.Begin(s.now)
+	for i := range 2*mostOrders + 20 {
+		out, err := c.Apply(orders.Request{Action: orders.New, Control: "NW", Link: "his", Order: record.Order{
+			Kind: record.LaboratoryOrder, Placer: record.OrderNumber{ID: fmt.Sprintf("M%d", i)}, Services: []record.Service{{Code: record.Coded{Code: "GLU"}}},
+			Ordered: record.Person{Identifiers: []record.Identifier{mr("100", "BV")}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, out.ID)
+		if i%50 == 49 || i == 2*mostOrders+19 { // one commit does not take them all
+			b := new(storage.Batch)
+			err := c.Write(b)
+			if err == nil {
+				_, err = s.store.Commit(t.Context(), b)
+			}
+			if c.End(err); err != nil {
+				t.Fatal(err)
+			}
+			c = s.orders.Begin(s.now)
+		}
+	}
+	c.End(context.Canceled)
+	check := func(want string) {
+		t.Helper()
+		for _, id := range all {
+			if got := s.patientOf(id); got != want {
+				t.Fatalf("order %d is for %s", id, got)
+			}
+		}
+		if keys, err := s.store.Keys(pending, 0); err != nil || len(keys) != 0 {
+			t.Errorf("left: %v %v", keys, err)
+		}
+	}
+	s.must("AA", s.send("his", "A40", "20260714070100", binh, `MRG|100^^^BV^MR`))
+	check("200@BV Trần Văn Bình 19750301 M")
+	// The gateway dies after the commit of the unmerge, before all orders followed.
+	m, err := hl7.Parse([]byte("MSH|^~\\&|HIS|BV|NHIP|BV|20260714070200||ADT^A37|X|P|2.5.1||||||UNICODE UTF-8\r" + ann + "\r" + binh + "\r"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := new(storage.Batch)
+	if d, err := s.p.Decide(t.Context(), intake.Incoming{Link: "his", At: s.now, Message: m}, b); err != nil || d.Verdict.Code != hl7.ApplicationAccept {
+		t.Fatal(d, err)
+	}
+	if _, err := s.store.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	s.restart()
+	if keys, err := s.store.Keys(pending, 0); err != nil || len(keys) != 1 {
+		t.Fatalf("left: %v %v", keys, err)
+	}
+	if err := s.p.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	check("100@BV Nguyễn Thị Ánh 1960 F")
+}

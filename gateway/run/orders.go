@@ -29,6 +29,7 @@ func (g *Gateway) startOrders() error {
 		return err
 	}
 	g.patients.Orders = g.orders
+	g.goRun("patients", g.patients.Run)
 	g.goRun("orders", g.orders.Run)
 	g.orders.Register(g.acts)
 	links := map[string]orders.Link{}
