@@ -186,6 +186,8 @@ func (s *Store) newest(ctx context.Context, q Query, limit int) (all []Entry, mo
 	return all, false, nil
 }
 
+// openOf are the IDs of the open orders of a kind, the oldest first; of all where it is
+// empty.
 func (s *Store) openOf(kind record.OrderKind) (ids []uint64) {
 	s.looking.RLock()
 	defer s.looking.RUnlock()
