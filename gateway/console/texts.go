@@ -55,6 +55,7 @@ var codeTexts = map[Code]text{
 	ConsumedDuplicate:       {"repeats of what was already stored", "bản lặp của bản tin đã lưu"},
 	ConsumedControl:         {"control material", "mẫu nội kiểm (QC)"},
 	ConsumedIgnored:         {"codes that the profile ignores", "mã mà hồ sơ máy bỏ qua"},
+	ConsumedOrder:           {"orders that the gateway keeps", "chỉ định do cổng kết nối lưu giữ"},
 	ConsumedNoDestination:   {"no destination configured (vitals: by MQTT only)", "chưa khai báo nơi nhận (chỉ số theo dõi: chỉ qua MQTT)"},
 	ConsumedTrial:           {"received on trial", "nhận khi chạy thử"},
 	ConsumedNoResult:        {"messages without a result", "bản tin không có kết quả"},
