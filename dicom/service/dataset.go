@@ -99,10 +99,14 @@ func Named(c dimse.Command) (class, instance string) {
 // maxAnswer is the longest data set of a response.
 const maxAnswer = 16 << 20
 
-// Request sends a request with a data set, which may be nil, and awaits its only
-// response. The error is for everything but the peer's answer. A data set that
+// Request sends a request with a data set and awaits its only response; one that is
+// nil or has no element is not there for the peer (a P-DATA value of no bytes is
+// malformed to some). The error is for everything but the peer's answer. A data set that
 // cannot be read is an error too, and ends nothing.
 func Request(ctx context.Context, a *association.Association, c association.Context, rq dimse.Command, d *dicom.Dataset) (dimse.Command, *dicom.Dataset, error) {
+	if d != nil && d.Len() == 0 {
+		d = nil
+	}
 	body, err := Encode(d, c.TransferSyntax)
 	if err != nil {
 		return dimse.Command{}, nil, err
