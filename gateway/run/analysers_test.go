@@ -335,6 +335,11 @@ func TestQueriesOfEveryProtocolAreAnswered(t *testing.T) {
 	}
 	id = strings.Split(strings.Split(oml, "\r")[0], "|")[9]
 	fmt.Fprintf(c, "\vMSH|^~\\&|BA||||20260114||ORL^O34^ORL_O42|8|P|2.5.1\rMSA|AA|%s\r\x1c\r", id)
+	// What the analyser says of itself is kept and acknowledged.
+	fmt.Fprint(c, "\vMSH|^~\\&|BA||||20260114||ESU^U01^ESU_U01|10|P|2.5.1\rEQU|BA|20260114|OP\r\x1c\r")
+	if got := readAll(t, c, "\x1c\r"); !strings.Contains(got, "\rMSA|AA|10") {
+		t.Errorf("%q", got)
+	}
 	eventually(t, "five answers were taken", func() bool { return len(lab.said()) == 5 })
 	for _, said := range lab.said() {
 		if said != "[S1] 1 <nil>" {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"nhip/drivers/hl7lab"
@@ -30,9 +31,17 @@ type handedOut struct {
 // mostGiven bounds the orders whose acknowledgement has not come.
 const mostGiven = 256
 
-// asked answers a message that is a query, or an answer to an order; taken is false
-// for all others.
+// equipment are the messages of HL7 chapter 13 in which an analyser speaks of itself:
+// status, inventory, commands, log. They are kept, acknowledged and nobody's result; an
+// analyser that is refused one stops (cobas pure, pro).
+var equipment = []string{"ESU", "ESR", "INU", "INR", "EAC", "EAN", "EAR", "TCU", "LSU", "SSU"}
+
+// asked answers a message that is a query, an answer to an order, or about the
+// analyser itself; taken is false for all others.
 func (a *hl7Asker) asked(ctx context.Context, peer string, m *hl7.Message) (answer []byte, taken bool) {
+	if code, _, _ := m.Type(); slices.Contains(equipment, code) && m.ControlID() != "" {
+		return a.keep(ctx, peer, m), true
+	}
 	if a.orders == nil {
 		return nil, false
 	}
@@ -48,11 +57,9 @@ func (a *hl7Asker) asked(ctx context.Context, peer string, m *hl7.Message) (answ
 		return nil, false // stored and acknowledged like any other message
 	}
 	// The query is kept like everything that comes, and counted.
-	if _, err := a.g.in.HL7(ctx, a.name, peer, m.ControlID(), m.Bytes(), map[string]string{"type": m.Get("MSH-9.1") + "^" + m.Get("MSH-9.2")}, nil); err != nil {
-		a.g.log.Error("query not stored and not answered", "analyser", a.name, "error", err)
+	if _, err := a.store(ctx, peer, m, nil); err != nil {
 		return nil, true
 	}
-	a.g.states.seen(a.name, a.kind)
 	ctx, cancel := context.WithTimeout(ctx, a.dialect.Within())
 	defer cancel()
 	work, err := a.orders.Work(ctx, q)
@@ -68,6 +75,27 @@ func (a *hl7Asker) asked(ctx context.Context, peer string, m *hl7.Message) (answ
 	}
 	a.give(out, q, work)
 	return mllp.Join(out.Messages), true
+}
+
+// keep stores a message and acknowledges it; without an answer it comes again.
+func (a *hl7Asker) keep(ctx context.Context, peer string, m *hl7.Message) []byte {
+	accepted := hl7.Ack(m, hl7.ApplicationAccept, hl7.AckOptions{ControlID: a.g.ackID.next(), Now: a.g.now(), Application: "NHIP"})
+	stored, err := a.store(ctx, peer, m, mllp.Join([][]byte{accepted}))
+	if err != nil {
+		return nil
+	}
+	return stored
+}
+
+func (a *hl7Asker) store(ctx context.Context, peer string, m *hl7.Message, answer []byte) ([]byte, error) {
+	attrs := map[string]string{"type": m.Get("MSH-9.1") + "^" + m.Get("MSH-9.2")}
+	stored, err := a.g.in.HL7(ctx, a.name, peer, m.ControlID(), m.Bytes(), attrs, answer)
+	if err != nil {
+		a.g.log.Error("message not stored and not answered", "analyser", a.name, "error", err)
+		return nil, err
+	}
+	a.g.states.seen(a.name, a.kind)
+	return stored, nil
 }
 
 // give remembers what was handed out until the analyser has acknowledged it.
