@@ -168,6 +168,9 @@ type Analyser struct {
 	To       []string       `toml:"to" default:""`
 
 	Authority string `toml:"authority" default:""` // of the patient numbers that it says; empty: its own
+
+	OrderWindow time.Duration `toml:"order_window" default:"48h" never:"yes"` // around the time of a specimen; 0: any
+	Sections    []string      `toml:"sections" default:""`                    // OBR-24 that it works for; empty: any
 }
 
 // Modality is one [[modality]].

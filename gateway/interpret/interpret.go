@@ -25,8 +25,10 @@ import (
 	"nhip/drivers/profile"
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
+	"nhip/gateway/lab"
 	"nhip/gateway/lis"
 	"nhip/gateway/mapping/live"
+	"nhip/gateway/orders"
 	"nhip/gateway/qc"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
@@ -90,6 +92,7 @@ type outcome struct {
 	deviceTime time.Time // of the message, by the device's clock; zero: it says none
 	observed   []record.Observation
 	controls   []record.Report // of control material, for their charts
+	marks      []orders.Mark   // how far orders are
 	notes      map[string]int  // counted for people, outside the conservation sum
 	before     *Fate           // only a part of the entry is interpreted again: what the rest became
 }
@@ -240,15 +243,43 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			o.hold(rep.Specimen.ID, reason.NotProduction, practice)
 			continue
 		}
+		of, ok := r.ordered(o, c, rep, e)
+		if !ok {
+			continue
+		}
 		for _, d := range to {
-			r.report(o, rep, d, e, now.In(c.Zone))
+			r.report(o, rep, of, d, e, now.In(c.Zone))
 		}
 	}
 }
 
-func (r *reader) report(o *outcome, rep record.Report, d route.Destination, e intake.Entry, now time.Time) {
+// ordered finds the orders that a report answers. ok is false where a person has to
+// look at it first.
+func (r *reader) ordered(o *outcome, c Connection, rep record.Report, e intake.Entry) (of lab.Finding, ok bool) {
+	if r.knows.Ordered == nil {
+		return of, true
+	}
+	of, err := r.knows.Ordered(c.Name, rep, e.At, r.released)
+	switch {
+	case err != nil:
+		o.hold(rep.Specimen.ID, reason.Damaged, err.Error())
+		return of, false
+	case of.Hold != "":
+		o.hold(rep.Specimen.ID, of.Hold, of.Args...)
+		return of, false
+	case of.Without:
+		o.note("without an order", 1)
+	}
+	o.marks = append(o.marks, of.Marks...)
+	for _, x := range of.Ordered {
+		o.find(intake.Order, x.Order.Placer.ID)
+	}
+	return of, true
+}
+
+func (r *reader) report(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time) {
 	id := r.series.Take()
-	b, what, err := r.results(rep, d, id, now, e.Resend)
+	b, what, err := r.results(rep, of, d, id, now, e.Resend)
 	if err != nil {
 		o.hold(rep.Specimen.ID, reason.NotRendered, err.Error())
 		return

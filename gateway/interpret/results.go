@@ -8,6 +8,7 @@ import (
 
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
+	"nhip/gateway/lab"
 	"nhip/gateway/lis"
 	"nhip/gateway/orders"
 	"nhip/gateway/reason"
@@ -26,6 +27,11 @@ type Knowledge struct {
 	Merged func(connection, number string) (p record.Person, ok bool)
 	// Order reads an order. nil: there are none.
 	Order func(id uint64) (orders.Entry, bool, error)
+	// Ordered finds the orders that a report answers; released: a person has released it.
+	// nil: nobody looks.
+	Ordered func(connection string, rep record.Report, received time.Time, released bool) (lab.Finding, error)
+	// Mark notes how far an order is, after the commit. nil: nobody wants to know.
+	Mark func(orders.Mark)
 	// Status are the destinations that get the state of orders.
 	Status []StatusTo
 	// Zone is that of the times in what the gateway itself tells; nil: UTC.
@@ -51,10 +57,10 @@ func (t StatusTo) wants(link string) bool { return len(t.Links) == 0 || slices.C
 // results renders a report for a destination, with the patient who its number stands
 // for now. So a result that was held while its patient was merged goes on under the
 // surviving one; what was rendered before stays as it is.
-func (r *reader) results(rep record.Report, d route.Destination, id string, now time.Time, resend bool) (b []byte, what string, err error) {
+func (r *reader) results(rep record.Report, of lab.Finding, d route.Destination, id string, now time.Time, resend bool) (b []byte, what string, err error) {
 	how := r.knows.Renderings[d.Name]
-	o := lis.ResultOptions{Ends: r.ends(d), ControlID: id, Now: now, Resend: resend, Form: how.Form, Structured: how.Structured}
-	if p := rep.Patient; p != nil && r.knows.Merged != nil {
+	o := lis.ResultOptions{Ends: r.ends(d), ControlID: id, Now: now, Resend: resend, Form: how.Form, Structured: how.Structured, Ordered: of.Ordered, Patient: of.Patient}
+	if p := rep.Patient; o.Patient == nil && p != nil && r.knows.Merged != nil {
 		if person, ok := r.knows.Merged(rep.Device.Connection, p.ID); ok {
 			o.Patient = &person
 		}

@@ -9,6 +9,7 @@ import (
 
 	"nhip/gateway/intake"
 	"nhip/gateway/mapping/live"
+	"nhip/gateway/orders"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
@@ -131,6 +132,7 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 	b := new(storage.Batch)
 	sums := map[string]int64{}
 	before := r.series.s
+	var marks []orders.Mark
 	var changes, bytes, done int
 	for _, item := range items {
 		now := w.Now()
@@ -161,14 +163,20 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 		for _, h := range o.held {
 			w.Log.Error("held", "connection", e.Connection, "item", item.Seq, "reason", h.why)
 		}
+		marks = append(marks, o.marks...)
 		done++
 	}
 	addAll(b, sums)
 	if r.series.s != before {
 		b.Put(seriesKey, r.series.Encode())
 	}
-	_, err := w.Store.Commit(context.WithoutCancel(ctx), b)
-	return done, err
+	if _, err := w.Store.Commit(context.WithoutCancel(ctx), b); err != nil {
+		return done, err
+	}
+	for _, m := range marks {
+		w.Knows.Mark(m)
+	}
+	return done, nil
 }
 
 // one reads the entry of an item and interprets it. An entry that cannot be

@@ -23,6 +23,19 @@ const (
 	FilmWithoutPatient Code = "film-without-patient" //
 )
 
+// Why the orders do not say whom a result is for. {0} of not-ordered and several-orders
+// is a code of the analyser.
+const (
+	NoOrder         Code = "order.none"             //
+	OutsideWindow   Code = "order.outside-window"   //
+	OrderOver       Code = "order.over"             // cancelled, completed or expired
+	PatientMismatch Code = "order.patient-mismatch" //
+	SeveralPatients Code = "order.several-patients" //
+	SeveralOrders   Code = "order.several"          // {0}
+	NotOrdered      Code = "order.not-ordered"      //
+	AlreadyResulted Code = "order.resulted"         //
+)
+
 // Why a map of fields could not make of a message what is sent.
 const (
 	MapNoCode     Code = "map.no-code"     // {0} the map, {1} its rule, {2} the place, {3} the code table
@@ -136,6 +149,14 @@ var texts = map[Code][2]string{
 	Unreadable:         {"it cannot be read: {0}", "không đọc được: {0}"},
 	NotConfigured:      {"{0} is no longer in the configuration", "{0} không còn trong tệp cấu hình"},
 	WrongKind:          {"a connection of kind {0} sends nothing of kind {1}", "kết nối loại {0} không gửi dữ liệu loại {1}"},
+	NoOrder:            {"there is no order for this specimen", "không có chỉ định cho mẫu này"},
+	OutsideWindow:      {"the order for this specimen is of another day", "chỉ định của mẫu này thuộc ngày khác"},
+	OrderOver:          {"the order for this specimen was cancelled or is over", "chỉ định của mẫu này đã hủy hoặc đã kết thúc"},
+	PatientMismatch:    {"the analyser names another patient than the order", "máy ghi người bệnh khác với chỉ định"},
+	SeveralPatients:    {"orders of several patients have this specimen identifier", "chỉ định của nhiều người bệnh có cùng mã mẫu này"},
+	SeveralOrders:      {"several orders ask for test {0} on this specimen", "nhiều chỉ định cùng yêu cầu xét nghiệm {0} trên mẫu này"},
+	NotOrdered:         {"none of these tests was ordered for this specimen", "không có xét nghiệm nào trong số này được chỉ định cho mẫu này"},
+	AlreadyResulted:    {"the order has its result already, and is of another day: the identifier may have been used again", "chỉ định đã có kết quả và thuộc ngày khác: mã mẫu có thể đã được dùng lại"},
 	NoSpecimen:         {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
 	NoControlID:        {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
 	OtherBytes:         {"other bytes under a SOP Instance UID that came before ({0}); both are kept", "nội dung khác dưới một SOP Instance UID đã nhận trước đó ({0}); cả hai đều được lưu"},

@@ -29,4 +29,13 @@ type Work struct {
 	Patient      *Patient
 	Collected    Time
 	Order        string // placer order number
+	// Services are what of the orders it is made of.
+	Services []OrderedService
+}
+
+// An OrderedService is one service in one version of an order, as it is kept.
+type OrderedService struct {
+	Order   uint64
+	Version int
+	Service int
 }

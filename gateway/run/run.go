@@ -158,10 +158,12 @@ func (g *Gateway) assemble() error {
 	if err := g.startOrders(); err != nil {
 		return err
 	}
+	knows := g.knowledge()
+	g.startLab(&knows)
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
 		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
-		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Knows: g.knowledge(),
+		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Knows: knows,
 	}
 	g.goRun("interpret", iw.Run)
 	if err := g.startImagingOut(); err != nil {

@@ -1,0 +1,436 @@
+// Package lab joins analysers to the laboratory's orders. It answers what an analyser
+// asks (host query), from the newest, uncancelled version of each order, and finds for
+// what an analyser reports the orders that it answers.
+//
+// A specimen identifier may be a running number that comes again tomorrow. So an order
+// is found by the identifier, a window of days around the specimen and the sections of
+// the laboratory that the analyser works for; a service that has its result is not
+// handed out again; and where two patients could be meant nothing is guessed: the query
+// is answered as of an unknown specimen, the result is held with the reason.
+package lab
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"nhip/gateway/lis"
+	"nhip/gateway/orders"
+	"nhip/gateway/reason"
+	"nhip/gateway/record"
+)
+
+// Policies of an analyser about orders.
+const (
+	None     = "none"     // results go on without looking at orders
+	Warn     = "warn"     // a result without an order goes on, marked
+	Required = "required" // a result without an order is held
+)
+
+// A Codes says which tests of an analyser do a service that was ordered.
+type Codes interface {
+	// Tests are the analyser's codes to run for a service; none: it is not for this
+	// analyser.
+	Tests(service record.Service, at time.Time) []string
+	// Answers reports whether a result with this code belongs to the service.
+	Answers(code string, service record.Service, at time.Time) bool
+}
+
+// An Analyser is one of the site's, as orders see it.
+type Analyser struct {
+	Name     string
+	Policy   string
+	Window   time.Duration // around the time of the specimen; 0: any
+	Sections []string      // OBR-24 that it works for; empty: any
+	Codes    Codes
+	Zone     *time.Location // of the days of running numbers; nil: UTC
+}
+
+// A Desk is where analysers get their work, and results find their orders.
+type Desk struct {
+	Orders *orders.Store
+	// Merged gives who a patient number that an analyser says stands for now; see
+	// interpret.Knowledge. It may be nil.
+	Merged func(connection, number string) (record.Person, bool)
+	Log    *slog.Logger
+	Now    func() time.Time // nil: time.Now
+}
+
+func (d *Desk) now() time.Time {
+	if d.Now != nil {
+		return d.Now()
+	}
+	return time.Now()
+}
+
+func (a Analyser) day(t time.Time) string {
+	if a.Zone != nil {
+		t = t.In(a.Zone)
+	}
+	return t.Format(time.DateOnly)
+}
+
+// A patient is the open services of a specimen that are of one patient.
+type patient struct {
+	person  record.Person
+	matches []orders.Match
+}
+
+// patients sorts the open services of a specimen by whom they are for.
+func patients(all []orders.Match) (found []patient) {
+	for _, m := range all {
+		i := slices.IndexFunc(found, func(p patient) bool { return same(p.person, m.Entry.Order.Patient) })
+		if i < 0 {
+			found = append(found, patient{person: m.Entry.Order.Patient})
+			i = len(found) - 1
+		}
+		found[i].matches = append(found[i].matches, m)
+	}
+	return found
+}
+
+// same reports whether two orders are for one patient: an identifier in common, or
+// where neither has one, the same name and birth.
+func same(a, b record.Person) bool {
+	if len(a.Identifiers) == 0 && len(b.Identifiers) == 0 {
+		return a.Name == b.Name && a.Birth == b.Birth
+	}
+	return slices.ContainsFunc(a.Identifiers, b.Has)
+}
+
+// pending are the services that have no result yet.
+func (p patient) pending() (all []orders.Match) {
+	for _, m := range p.matches {
+		if m.Service.Progress != record.Resulted {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// specimen looks up the open services of a specimen around a time.
+func (d *Desk) specimen(a Analyser, id string, at time.Time) ([]patient, error) {
+	if strings.TrimSpace(id) == "" {
+		return nil, nil
+	}
+	all, err := d.Orders.Specimen(orders.SpecimenQuery{Specimen: id, At: at, Window: a.Window, Sections: a.Sections})
+	if err != nil {
+		return nil, err
+	}
+	return patients(all), nil
+}
+
+// For gives an analyser its work: it is session.Orders.
+func (d *Desk) For(a Analyser) *Work { return &Work{d, a} }
+
+// A Work is what one analyser is given to do.
+type Work struct {
+	desk     *Desk
+	analyser Analyser
+}
+
+// Work answers a query: one record.Work for each specimen and order that has something
+// for this analyser to do. Nothing for a specimen: it has no order, or more patients
+// than one could be meant.
+func (w *Work) Work(ctx context.Context, q record.Query) ([]record.Work, error) {
+	var all []record.Work
+	for _, id := range q.Specimens {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		now := w.desk.now()
+		found, err := w.desk.specimen(w.analyser, id, now)
+		if err != nil {
+			return nil, err
+		}
+		found = slices.DeleteFunc(found, func(p patient) bool { return len(w.mine(p, q.Tests, now)) == 0 })
+		if len(found) > 1 {
+			w.desk.Log.Error("query answered as of an unknown specimen: orders of several patients have its identifier", "analyser", w.analyser.Name, "patients", len(found))
+			continue
+		}
+		for _, p := range found {
+			all = append(all, w.work(id, w.mine(p, q.Tests, now), q.Tests, now))
+		}
+	}
+	for _, x := range all {
+		w.mark(x, record.Queried)
+	}
+	return all, nil
+}
+
+// mine are the pending services that this analyser can do, of those that it asks for.
+func (w *Work) mine(p patient, asked []string, now time.Time) (all []orders.Match) {
+	for _, m := range p.pending() {
+		if len(w.tests(m.Service, asked, now)) > 0 {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func (w *Work) tests(s record.Service, asked []string, now time.Time) []string {
+	tests := w.analyser.Codes.Tests(s, now)
+	if len(asked) == 0 {
+		return tests
+	}
+	return slices.DeleteFunc(slices.Clone(tests), func(t string) bool { return !slices.Contains(asked, t) })
+}
+
+// work puts the services of one specimen together.
+func (w *Work) work(id string, matches []orders.Match, asked []string, now time.Time) record.Work {
+	x := record.Work{Specimen: strings.TrimSpace(id), Priority: "R", Order: matches[0].Entry.Order.Placer.ID}
+	for _, m := range matches {
+		for _, t := range w.tests(m.Service, asked, now) {
+			if !slices.Contains(x.Tests, t) {
+				x.Tests = append(x.Tests, t)
+			}
+		}
+		if urgency(m.Service.Priority) > urgency(x.Priority) {
+			x.Priority = m.Service.Priority
+		}
+		for _, s := range m.Service.Specimens {
+			if s.Has(id) {
+				x.SpecimenType = cmp.Or(x.SpecimenType, s.Type)
+			}
+		}
+		if at := m.Service.Collected; !at.IsZero() {
+			x.Collected = record.Time{At: at}
+		}
+		x.Services = append(x.Services, record.OrderedService{Order: m.Entry.ID, Version: m.Entry.Version, Service: m.Service.ID})
+	}
+	x.Patient = demographics(matches[0].Entry.Order.Patient)
+	return x
+}
+
+// urgency orders the priorities of table 0485.
+func urgency(p string) int {
+	switch {
+	case p == "S" || p == "STAT":
+		return 2
+	case p == "A":
+		return 1
+	}
+	return 0
+}
+
+// demographics is a patient as an analyser is told: the first identifier.
+func demographics(p record.Person) *record.Patient {
+	if len(p.Identifiers) == 0 && p.Name.Empty() {
+		return nil
+	}
+	out := &record.Patient{Name: p.Name, Birth: p.Birth, Sex: p.Sex}
+	if len(p.Identifiers) > 0 {
+		out.ID = p.Identifiers[0].Value
+	}
+	return out
+}
+
+// Handed notes that the analyser has acknowledged its work on the link. It is not yet
+// that it runs it.
+func (w *Work) Handed(_ record.Query, work []record.Work, err error) {
+	if err != nil {
+		w.desk.Log.Error("work not taken by the analyser", "analyser", w.analyser.Name, "specimens", len(work), "error", err)
+		return
+	}
+	for _, x := range work {
+		w.mark(x, record.Acknowledged)
+	}
+}
+
+func (w *Work) mark(x record.Work, p record.Progress) {
+	for _, s := range x.Services {
+		w.desk.Orders.Mark(orders.Mark{Order: s.Order, Version: s.Version, Service: s.Service, Progress: p, Device: w.analyser.Name, At: w.desk.now()})
+	}
+}
+
+// A Finding is what the orders say to a report of an analyser.
+type Finding struct {
+	Ordered []lis.Ordered
+	Patient *record.Person // whom the orders are for; nil: no order
+	Hold    reason.Code    // why a person has to look at it; empty: nothing stands against it
+	Args    []string
+	Without bool // it goes on without an order
+	Marks   []orders.Mark
+}
+
+func held(code reason.Code, args ...string) Finding { return Finding{Hold: code, Args: args} }
+
+// Find looks up the orders that a report answers. released says that a person has
+// released it: then it goes on without what would hold it.
+func (d *Desk) Find(a Analyser, rep record.Report, received time.Time, released bool) (Finding, error) {
+	if a.Policy == None || a.Policy == "" {
+		return Finding{}, nil
+	}
+	at := received
+	for _, x := range rep.Results {
+		if !x.Observed.At.IsZero() && x.Observed.At.Sub(received).Abs() < clockTrusted {
+			at = x.Observed.At
+			break
+		}
+	}
+	found, err := d.specimen(a, rep.Specimen.ID, at)
+	if err != nil {
+		return Finding{}, err
+	}
+	f, err := d.find(a, rep, at, found)
+	if err != nil {
+		return f, err
+	}
+	switch {
+	case f.Hold == "":
+	case released, a.Policy == Warn && slices.Contains(harmless, f.Hold):
+		f = Finding{Patient: f.Patient, Without: true}
+	}
+	return f, nil
+}
+
+// harmless: there is no order, and none that could be taken for another patient's.
+var harmless = []reason.Code{reason.NoOrder, reason.OutsideWindow, reason.NotOrdered}
+
+// clockTrusted is how far a time of the device may be from ours to say of which day a
+// specimen is.
+const clockTrusted = 36 * time.Hour
+
+func (d *Desk) find(a Analyser, rep record.Report, at time.Time, found []patient) (Finding, error) {
+	if len(found) == 0 {
+		return d.missing(a, rep)
+	}
+	if said := rep.Patient; said != nil && strings.TrimSpace(said.ID) != "" {
+		of := slices.DeleteFunc(slices.Clone(found), func(p patient) bool { return !d.is(a, p.person, said.ID) })
+		if len(of) == 0 {
+			return held(reason.PatientMismatch), nil
+		}
+		found = of
+	}
+	if len(found) > 1 {
+		open := slices.DeleteFunc(slices.Clone(found), func(p patient) bool { return len(p.pending()) == 0 })
+		over := slices.ContainsFunc(found, func(p patient) bool {
+			return len(p.pending()) == 0 && slices.ContainsFunc(p.matches, func(m orders.Match) bool { return a.day(m.Taken) == a.day(at) })
+		})
+		if len(open) != 1 || over {
+			return held(reason.SeveralPatients, "2"), nil
+		}
+		found = open
+	}
+	return d.services(a, rep, at, found[0])
+}
+
+// is reports whether a number that an analyser says is a patient's.
+func (d *Desk) is(a Analyser, p record.Person, number string) bool {
+	number = strings.TrimSpace(number)
+	if slices.ContainsFunc(p.Identifiers, func(i record.Identifier) bool { return strings.TrimSpace(i.Value) == number }) {
+		return true
+	}
+	if d.Merged == nil {
+		return false
+	}
+	now, ok := d.Merged(a.Name, number)
+	return ok && same(now, p)
+}
+
+// missing says why there is no open order: it is cancelled, of another day, or there
+// is none.
+func (d *Desk) missing(a Analyser, rep record.Report) (Finding, error) {
+	all, err := d.Orders.Find(orders.Key{Specimen: strings.TrimSpace(rep.Specimen.ID)})
+	if err != nil {
+		return Finding{}, err
+	}
+	why := reason.NoOrder
+	for _, e := range all {
+		for _, s := range e.Order.Services {
+			if !slices.ContainsFunc(s.Specimens, func(x record.OrderSpecimen) bool { return x.Has(rep.Specimen.ID) }) {
+				continue
+			}
+			switch {
+			case s.State == record.Open || s.State == record.OnHold:
+				why = reason.OutsideWindow
+			case why == reason.NoOrder:
+				why = reason.OrderOver
+			}
+		}
+	}
+	return held(why), nil
+}
+
+// services finds for each result the service of one patient that it answers.
+func (d *Desk) services(a Analyser, rep record.Report, at time.Time, p patient) (Finding, error) {
+	f := Finding{Patient: &p.person}
+	again := 0
+	for i, x := range rep.Results {
+		m, several := choose(a, x.Code, at, p.matches)
+		if several {
+			return held(reason.SeveralOrders, x.Code), nil
+		}
+		if m == nil {
+			continue
+		}
+		if m.Service.Progress == record.Resulted && a.day(m.Taken) != a.day(at) {
+			again++
+		}
+		f.add(*m, i)
+	}
+	if again > 0 {
+		return held(reason.AlreadyResulted), nil
+	}
+	if len(f.Ordered) == 0 {
+		if open := p.pending(); len(open) == 1 {
+			for i := range rep.Results {
+				f.add(open[0], i)
+			}
+		} else {
+			return Finding{Patient: &p.person, Hold: reason.NotOrdered}, nil
+		}
+	}
+	for i := range f.Marks {
+		f.Marks[i].Device, f.Marks[i].At = a.Name, d.now()
+	}
+	return f, nil
+}
+
+func (f *Finding) add(m orders.Match, result int) {
+	i := slices.IndexFunc(f.Ordered, func(o lis.Ordered) bool {
+		return o.Order.Placer == m.Entry.Order.Placer && o.Order.Filler == m.Entry.Order.Filler && o.Service.ID == m.Service.ID
+	})
+	if i < 0 {
+		f.Ordered = append(f.Ordered, lis.Ordered{Order: m.Entry.Order, Service: m.Service})
+		f.Marks = append(f.Marks, orders.Mark{Order: m.Entry.ID, Version: m.Entry.Version, Service: m.Service.ID, Progress: record.Resulted})
+		i = len(f.Ordered) - 1
+	}
+	f.Ordered[i].Results = append(f.Ordered[i].Results, result)
+}
+
+// choose is the service that a result answers: one that has no result before one that
+// has, one of its day before one of another. several: two could be meant.
+func choose(a Analyser, code string, at time.Time, all []orders.Match) (found *orders.Match, several bool) {
+	best, ties := -1, 0
+	for i := range all {
+		m := &all[i]
+		if !a.Codes.Answers(code, m.Service, at) {
+			continue
+		}
+		score := 0
+		if m.Service.Progress != record.Resulted {
+			score += 2
+		}
+		if a.day(m.Taken) == a.day(at) {
+			score++
+		}
+		switch {
+		case score > best:
+			found, best, ties = m, score, 1
+		case score == best:
+			ties++
+			// The same order twice for one test is one and the same to the analyser: the newer.
+			if a.day(m.Taken) == a.day(found.Taken) {
+				ties--
+				if m.Entry.ID > found.Entry.ID {
+					found = m
+				}
+			}
+		}
+	}
+	return found, ties > 1
+}

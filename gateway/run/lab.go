@@ -1,0 +1,37 @@
+package run
+
+import (
+	"time"
+
+	"nhip/drivers/session"
+	"nhip/gateway/config"
+	"nhip/gateway/interpret"
+	"nhip/gateway/lab"
+	"nhip/gateway/record"
+)
+
+// startLab joins the analysers to the orders.
+func (g *Gateway) startLab(k *interpret.Knowledge) {
+	desk := &lab.Desk{Orders: g.orders, Merged: k.Merged, Log: g.log, Now: g.now}
+	analysers := map[string]lab.Analyser{}
+	for _, a := range g.cfg.Analysers {
+		analysers[a.Name] = g.labAnalyser(a)
+	}
+	if g.work == nil {
+		g.work = func(a config.Analyser) session.Orders { return desk.For(analysers[a.Name]) }
+	}
+	k.Mark = g.orders.Mark
+	k.Ordered = func(connection string, rep record.Report, received time.Time, released bool) (lab.Finding, error) {
+		return desk.Find(analysers[connection], rep, received, released)
+	}
+}
+
+func (g *Gateway) labAnalyser(a config.Analyser) lab.Analyser {
+	x := lab.Analyser{Name: a.Name, Policy: a.Orders, Window: a.OrderWindow, Sections: a.Sections, Zone: g.cfg.Location(a.TimeZone)}
+	codes := lab.ByCode{}
+	if p := g.profiles[a.Profile]; p != nil && !p.SiteCodes() {
+		codes.Codes = p.Codes()
+	}
+	x.Codes = codes
+	return x
+}
