@@ -10,6 +10,9 @@ import (
 // nothing.
 func (d *Dataset) charsets() *charset.Set {
 	e, _ := d.inherited(tag.SpecificCharacterSet)
+	if e.VR.kind() == text {
+		e.VR = CS // with the VR of a text it would be decoded by itself, without end
+	}
 	s, _ := charset.New(e.Texts()...)
 	return s
 }
