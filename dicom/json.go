@@ -356,6 +356,11 @@ func (j JSON) parseElement(d *Dataset, t tag.Tag, b []byte, depth int) error {
 			return err
 		}
 	}
+	if t == tag.SpecificCharacterSet && e.value == nil {
+		if set, ok := d.inherited(t); ok && set.Text() == "ISO_IR 192" {
+			return nil // the text of the JSON is in it, whatever its data set has said
+		}
+	}
 	switch {
 	case e.inline != nil:
 		return d.setInline(t, e)
