@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -312,7 +313,7 @@ func (p *part) verdict() {
 // came.
 func answer(m *hl7.Message, parts []*part) []byte {
 	var b []byte
-	line := func(s hl7.Segment) { b = append(append(b, s.Bytes()...), '\r') }
+	line := func(s hl7.Segment) { b = append(append(b, oneLine(s)...), '\r') }
 	_, event, _ := m.Type()
 	before := event == "O33" || event == "O35"
 	if len(parts) > 0 && len(parts[0].group.Patient.PID) > 0 {
@@ -346,6 +347,15 @@ func answer(m *hl7.Message, parts []*part) []byte {
 	return b
 }
 
+// oneLine is a segment without what its sender did not escape: see hl7.ParseWithin.
+func oneLine(s hl7.Segment) []byte {
+	b := s.Bytes()
+	if i := bytes.IndexAny(b, "\r\n"); i >= 0 {
+		b = b[:i]
+	}
+	return b
+}
+
 func specimens(all []lis.SpecimenGroup, line func(hl7.Segment)) {
 	for _, x := range all {
 		for _, s := range slices.Concat(x.SPM, x.SAC) {
@@ -371,7 +381,7 @@ func sameSpecimens33(a, b []lis.SpecimenGroup) bool {
 // orc is the ORC of a part with ORC-1, and with ORC-5 where the status is known.
 func orc(m *hl7.Message, p *part) []byte {
 	d := m.Delimiters()
-	fields := strings.Split(string(p.group.ORC.Bytes()), string(d.Field))
+	fields := strings.Split(string(oneLine(p.group.ORC)), string(d.Field))
 	for len(fields) < 2 {
 		fields = append(fields, "")
 	}
