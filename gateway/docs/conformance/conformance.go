@@ -138,7 +138,7 @@ func where(class string) string {
 	prints := (&film.SCP{}).Service().AbstractSyntax(class)
 	switch {
 	case class == worklist.Class:
-		return "where `[dicom] worklist` is set, or a RIS sends orders"
+		return "steps of the orders of systems, and of the folder `[dicom] worklist`"
 	case query && root != 0:
 		return "modalities with `query = true`"
 	case prints:
