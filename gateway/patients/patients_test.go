@@ -206,7 +206,7 @@ func TestAMergeReachesOpenOrdersAndAnUnmergeGivesThemBack(t *testing.T) {
 			t.Errorf("order %d after the merge: %s", o, got)
 		}
 	}
-	c := s.order(record.Person{Identifiers: []record.Identifier{mr("100", "BV")}})
+	c := s.order(record.Person{Identifiers: []record.Identifier{mr("100", "BV")}, Name: record.Name{Family: "NGUYEN THI ANH"}, Birth: "1960", Sex: "F"})
 	if got := s.patientOf(c); got != "200@BV Trần Văn Bình 19750301 M" {
 		t.Errorf("a new order under the old number: %s", got)
 	}
@@ -488,6 +488,21 @@ func TestAMovedNumberBringsItsOrdersAndVisits(t *testing.T) {
 	}
 	if v := s.find(mr("200", "BV")).Visits; len(v) != 1 || v[0].ID.Value != "V1" {
 		t.Errorf("%+v", v)
+	}
+}
+
+func TestWhoHadAMovedNumberKeepsHisOthers(t *testing.T) {
+	s := open(t)
+	s.must("AA", s.send("his", "A04", "20260714070000", `PID|1||100^^^BV^MR~7^^^TT^MR||Ánh`))
+	s.must("AA", s.send("his", "A40", "20260714070000", `PID|1||100^^^BV^MR`, `MRG|99^^^BV^MR`))
+	s.must("AA", s.send("his", "A04", "20260714070000", binh))
+	merged := s.order(record.Person{Identifiers: []record.Identifier{mr("99", "BV")}})
+	if got := s.patientOf(merged); got != "100@BV,7@TT Ánh" {
+		t.Errorf("before: %s", got)
+	}
+	s.must("AA", s.send("his", "A43", "20260714070100", binh, `MRG|100^^^BV^MR`))
+	if got := s.patientOf(merged); got != "7@TT Ánh" {
+		t.Errorf("after: %s", got)
 	}
 }
 
