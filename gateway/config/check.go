@@ -64,6 +64,7 @@ func (c *Config) Check(env Env) []Problem {
 	k.maps()
 	k.orders()
 	k.authorities()
+	k.orderCodes()
 	k.people()
 	k.alerts()
 	k.smtp()

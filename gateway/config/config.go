@@ -49,6 +49,7 @@ type Config struct {
 	Alerts       Alerts        `toml:"alerts"`
 	SMTP         SMTP          `toml:"smtp"`
 	Webhooks     []Webhook     `toml:"webhook"`
+	OrderCodes   []OrderCode   `toml:"order_code"`
 
 	// File is the file that was read; empty for Default.
 	File string `toml:"-"`

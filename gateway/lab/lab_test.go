@@ -239,6 +239,23 @@ func TestPanelOfOneServiceTakesAllItsResults(t *testing.T) {
 	}
 }
 
+func TestCodeOfTheOrderIsTheSitesTable(t *testing.T) {
+	r := newRig(t)
+	a := xn(Required)
+	a.Codes = Table{map[string][]string{"CBC": {"WBC", "RBC"}, "SUGAR": {"GLU"}}, a.Codes}
+	r.says(orders.New, "A1", "P1", "27", noon(0), "CBC", "SUGAR", "ALT")
+	if got := r.asks(a, "27"); got != "P1:WBC+RBC+GLU+ALT" {
+		t.Error(got)
+	}
+	f := r.results(a, "27", "", "RBC", "GLU", "WBC", "XYZ")
+	if said(f) != "A1/CBC A1/SUGAR" || len(f.Ordered[0].Results) != 2 {
+		t.Errorf("%s %+v", said(f), f.Ordered)
+	}
+	if got := r.asks(a, "27"); got != "P1:ALT" {
+		t.Error(got)
+	}
+}
+
 func TestSectionsDivideASpecimenIdentifier(t *testing.T) {
 	r := newRig(t)
 	haematology := xn(Required)

@@ -32,6 +32,12 @@ func (g *Gateway) labAnalyser(a config.Analyser) lab.Analyser {
 	if p := g.profiles[a.Profile]; p != nil && !p.SiteCodes() {
 		codes.Codes = p.Codes()
 	}
-	x.Codes = codes
+	table := lab.Table{Orders: map[string][]string{}, Else: codes}
+	for _, c := range g.cfg.OrderCodes {
+		if c.Analyser == a.Name {
+			table.Orders[c.Order] = c.Tests
+		}
+	}
+	x.Codes = table
 	return x
 }
