@@ -31,6 +31,11 @@ func (m *Message) Transcode(name string) ([]byte, error) {
 		return nil, &TranscodeError{Charset: to.name, Location: "MSH"}
 	}
 	if charsetOf(m.msh(18), m.delimiters.Repetition) == to && m.charset == to {
+		for _, s := range m.segments {
+			if to.undecodable(s.text) {
+				return nil, &TranscodeError{Charset: to.name, Location: s.name()}
+			}
+		}
 		return m.Bytes(), nil
 	}
 	b := make([]byte, 0, len(m.Bytes()))

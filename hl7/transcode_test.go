@@ -40,6 +40,7 @@ func TestWhatASetCannotHoldIsAnError(t *testing.T) {
 		{"MSH|^~\\&|A||B||20260114||ORM^O01|7|P|2.3.1||||||UNICODE UTF-8\rPID|1||9||NGUYỄN\r", "8859/1"},
 		{"MSH|^~\\&|A||B||20260114||ORM^O01|7|P|2.3.1||||||UNICODE UTF-8\rPID|1||9||NGUYỄN\r", "ASCII"},
 		{"MSH|^~\\&|A||B||20260114||ORM^O01|7|P|2.3.1||||||UNICODE UTF-8\rPID|1||9||N\xE9\r", "8859/1"},
+		{"MSH|^~\\&|A||B||20260114||ORM^O01|7|P|2.3.1||||||UNICODE UTF-8\rPID|1||9||N\xE9\r", "UNICODE UTF-8"},
 		{"MSH|^~\\&|A||B||20260114||ORM^O01|7|P|2.3.1||||||KLINGON\rPID|1||9||N\xE9\r", "8859/1"},
 	} {
 		m, err := Parse([]byte(c.text))

@@ -260,6 +260,9 @@ func (s *Sender) later(frame []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !IsApplication(a) {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), laterTimeout)
 	defer cancel()
 	taken := s.o.Later(ctx, a, frame)
@@ -281,6 +284,15 @@ const laterTimeout = 20 * time.Second
 // UnknownMessage is the verdict on an acknowledgement of a message that nobody knows.
 var UnknownMessage = ack.Verdict{Code: hl7.ApplicationReject, Errors: []hl7.Error{{
 	Location: "MSA-2", Code: hl7.ErrorUnknownKey, Severity: hl7.SeverityError, Text: "no message waits for this acknowledgement"}}}
+
+// IsApplication says whether an acknowledgement is an application acknowledgement.
+func IsApplication(a hl7.Acknowledgement) bool {
+	switch a.Code {
+	case hl7.ApplicationAccept, hl7.ApplicationError, hl7.ApplicationReject:
+		return true
+	}
+	return false
+}
 
 // Processed says what an application acknowledgement means for a message that the
 // system has committed; ok is false where it is none.

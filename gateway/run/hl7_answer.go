@@ -47,8 +47,9 @@ func answerType(message []byte) string {
 }
 
 // acknowledgement takes an acknowledgement that came on an input. It is never
-// answered, but by the accept acknowledgement that an application acknowledgement's
-// own MSH-15 asks for: CA where it settled a message that waits for it.
+// answered, but on a link on which application acknowledgements are expected, by the
+// accept acknowledgement that such a one's own MSH-15 asks for: CA where it settled a
+// message that waits for it.
 func (l *link) acknowledgement(ctx context.Context, m *hl7.Message) []byte {
 	a, err := hl7.ParseAck(m.Bytes())
 	settled := false
@@ -62,6 +63,9 @@ func (l *link) acknowledgement(ctx context.Context, m *hl7.Message) []byte {
 		l.g.states.seen(l.name, l.kind)
 	default:
 		l.g.log.Warn("an acknowledgement came on an input: not answered", "connection", l.name)
+	}
+	if len(l.peer.Acknowledges) == 0 || !lis.IsApplication(a) {
+		return nil
 	}
 	v := ack.Verdict{Code: hl7.ApplicationAccept}
 	if !settled {
