@@ -233,7 +233,7 @@ func seen(p record.Person) string {
 // whom the model says, also after a restart.
 func TestPatientsAreWhatTheRulesSay(t *testing.T) {
 	if os.Getenv("NHIP_SOAK") == "" {
-		few(t, "rapid.checks", "20")
+		few(t, "rapid.checks", "8")
 	}
 	s := open(t)
 	round := 0
@@ -249,7 +249,7 @@ func TestPatientsAreWhatTheRulesSay(t *testing.T) {
 			"move":    g.move,
 			"order":   g.order,
 		})
-		if round%10 == 0 {
+		if round%4 == 0 {
 			s.restart()
 			g.check(t)
 		}

@@ -55,13 +55,13 @@ func TestThePublicSamplesOfPatientsAreTaken(t *testing.T) {
 // every order is for the survivor of all merges.
 func TestMessagesOfSeveralLinksAtOnce(t *testing.T) {
 	s := open(t)
-	const lives = 8
+	const links = 4
 	var wg sync.WaitGroup
-	ids := make([][]uint64, lives)
-	for link := range lives {
+	ids := make([][]uint64, links)
+	for link := range links {
 		wg.Go(func() {
 			mine := &site{t: t, store: s.store, in: s.in, p: s.p, orders: s.orders, now: start, n: 1000 * (link + 1)}
-			for i := range 10 {
+			for i := range 6 {
 				mine.must("AA", mine.send("his"+string(rune('0'+link)), "A04", "20260714070000", "PID|1||"+string(rune('a'+i))+"^^^BV^MR||N"))
 				ids[link] = append(ids[link], mine.order(record.Person{Identifiers: []record.Identifier{mr(string(rune('a'+i)), "BV")}}))
 				mine.must("AA", mine.send("his"+string(rune('0'+link)), "A40", "20260714070000", "PID|1||all^^^BV^MR||Cuối", "MRG|"+string(rune('a'+i))+"^^^BV^MR"))
