@@ -368,7 +368,7 @@ func repetition(path string, n int) string {
 }
 
 func (w *writer) set(r *e1394.Record, path, text string) {
-	if text == "" || w.err != nil {
+	if strings.TrimSpace(text) == "" || w.err != nil {
 		return
 	}
 	w.err = r.Set(path, text)
