@@ -85,6 +85,7 @@ type Queue struct {
 	Held        int // wait for a person
 	Behind      int // wait behind a held item of the same specimen, study or patient
 	Unanswered  int // were sent and not answered
+	Uncommitted int // were delivered, and the destination has not committed itself to them yet
 	Paused      bool
 	Oldest      time.Time
 }

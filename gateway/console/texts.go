@@ -247,6 +247,7 @@ var pageTexts = map[string]text{
 	"trial-results":      {"Results on trial", "Kết quả chạy thử"},
 	"trial-title":        {"Last results of devices on trial", "Kết quả gần đây của thiết bị chạy thử"},
 	"unanswered":         {"sent, not answered", "đã gửi, chưa có trả lời"},
+	"uncommitted":        {"delivered, not committed yet", "đã gửi, nơi nhận chưa cam kết lưu trữ"},
 	"unavailable":        {"The gateway cannot say at the moment.", "Cổng kết nối chưa trả lời được lúc này."},
 	"undeclared":         {"not in the profile", "chưa có trong hồ sơ máy"},
 	"unit":               {"Unit", "Đơn vị"},

@@ -94,6 +94,7 @@ type queueView struct {
 	Held          int    `json:"held"`
 	Behind        int    `json:"waiting_behind"`
 	Unanswered    int    `json:"unanswered"`
+	Uncommitted   int    `json:"uncommitted"`
 	Paused        bool   `json:"paused"`
 }
 
@@ -324,7 +325,7 @@ func (v viewer) connection(c Connection) connectionView {
 const driftShown = time.Minute
 
 func (v viewer) queue(q Queue) queueView {
-	return queueView{q.Destination, q.Depth, v.seconds(q.Oldest), q.Held, q.Behind, q.Unanswered, q.Paused}
+	return queueView{q.Destination, q.Depth, v.seconds(q.Oldest), q.Held, q.Behind, q.Unanswered, q.Uncommitted, q.Paused}
 }
 
 // seconds is the age, 0 for what is not there or from a clock ahead of ours.

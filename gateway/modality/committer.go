@@ -543,17 +543,6 @@ func (c *Committer) settleOne(b *storage.Batch, sums map[string]int64, it commit
 	return it, false
 }
 
-// Waiting is how many objects are not committed yet.
-func (c *Committer) Waiting() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := len(c.items)
-	for _, t := range c.open {
-		n += len(t.References)
-	}
-	return n
-}
-
 // dial makes an association with a destination.
 func (d Destination) dial(ctx context.Context, p association.Proposal) (*association.Association, error) {
 	p.Calling, p.Called = d.Calling, d.Called

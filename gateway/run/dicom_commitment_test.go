@@ -144,6 +144,9 @@ func TestAnObjectIsKeptUntilItsDestinationHasCommittedItselfToIt(t *testing.T) {
 		}
 	}
 	eventually(t, "they are delivered", func() bool { return s.status().Counts.Delivered == 3 })
+	if n := s.status().Queues[0].Uncommitted; n != 3 {
+		t.Errorf("%d are shown as not committed yet", n)
+	}
 	asked := a.wait(t, 1)
 	if asked.Calling != "NHIP" {
 		t.Errorf("asked by %q", asked.Calling)

@@ -169,9 +169,9 @@ type status struct {
 	}
 	Connections []struct{ Name, Kind, State, Words string }
 	Queues      []struct {
-		Destination string
-		Depth, Held int
-		Behind      int `json:"waiting_behind"`
+		Destination              string
+		Depth, Held, Uncommitted int
+		Behind                   int `json:"waiting_behind"`
 	}
 	Held   []heldItem
 	Counts struct {

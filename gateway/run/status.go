@@ -15,6 +15,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
+	"nhip/gateway/modality"
 	"nhip/gateway/reason"
 	"nhip/gateway/record"
 	"nhip/gateway/route"
@@ -112,7 +113,7 @@ func (s source) destinations(st *console.Status, snap storage.Snapshot) error {
 		w := s.g.workers[name]
 		link := w.Link()
 		held, behind, unanswered := w.Counts()
-		q := console.Queue{Destination: name, Depth: snap.Depths[delivery.Queue(name)], Held: held, Behind: behind, Unanswered: unanswered, Paused: link.Pause.Paused()}
+		q := console.Queue{Destination: name, Depth: snap.Depths[delivery.Queue(name)], Held: held, Behind: behind, Unanswered: unanswered, Uncommitted: snap.Depths[modality.CommitQueue(name)], Paused: link.Pause.Paused()}
 		head, ok, err := s.g.store.Head(delivery.Queue(name))
 		if err != nil {
 			return err
