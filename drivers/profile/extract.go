@@ -195,7 +195,8 @@ type extractor struct {
 	follows  byte // what a comment belongs to: patient, order or result
 
 	patientComments []string
-	specimenFirst   bool // OUL: the specimen stands before its orders
+	specimenFirst   bool // OUL^R22, R23: the specimen stands before its orders
+	orderFirst      bool // OUL^R24: an order's ORC and specimen stand behind its OBR
 }
 
 // An order is what the O record or OBR in force says, read once.

@@ -218,6 +218,20 @@ func TestHL7SpecimenBehindTheResults(t *testing.T) {
 	}
 }
 
+// TestOrderOrientedObservation: in OUL^R24 ORC and SPM follow their OBR.
+func TestOrderOrientedObservation(t *testing.T) {
+	e := extract(t, "generic-hl7", `MSH|^~\&|A||||20260114080000||OUL^R24^OUL_R24|1|P|2.6`, "PID|1||BN-1",
+		"OBR|1||F1|X^X^L", "ORC|OK", "SPM|1|S1||BLD", "OBX|1|NM|X^X^L||1|g/L|||||F",
+		"OBR|2||F2|X^X^L", "ORC|OK", "SPM|1|S2||UR", "OBX|1|NM|X^X^L||2|g/L|||||F")
+	var got []string
+	for _, r := range e.Reports {
+		got = append(got, r.Specimen.ID+" "+r.Specimen.Type+" "+r.Results[0].Value)
+	}
+	if want := []string{"S1 BLD 1", "S2 UR 2"}; !slices.Equal(got, want) || len(e.Problems) > 0 {
+		t.Errorf("%q, want %q; problems %q", got, want, e.Problems)
+	}
+}
+
 func TestHL7OtherTypes(t *testing.T) {
 	p := builtin(t)["generic-hl7"]
 	if e, err := p.Extract([]byte("MSH|^~\\&|A|B|||1||QRY^Q02|1|P|2.3.1\rQRD|1\r"), nil); err != nil || e.Queries != 1 || e.Consumed[Query] != 1 {

@@ -61,7 +61,8 @@ func (x *extractor) hl7(message []byte) error {
 	if err := contextLength(message); err != nil {
 		return err
 	}
-	x.specimenFirst = code == "OUL"
+	x.orderFirst = code == "OUL" && event == "R24"
+	x.specimenFirst = code == "OUL" && !x.orderFirst
 	segments := m.Segments()
 	for i := range segments {
 		x.segment(segments[i:])
@@ -101,6 +102,9 @@ func (x *extractor) segment(rest []hl7.Segment) {
 	case "OBR":
 		x.newOrder()
 		x.forget("TQ1", "OBX", "NTE")
+		if x.orderFirst { // its ORC stands behind it
+			x.forget("ORC")
+		}
 		x.in["OBR"] = s
 		if !x.specimenFirst {
 			x.specimenOf(rest)
@@ -131,13 +135,17 @@ func (x *extractor) forget(names ...string) {
 
 // specimenOf looks ahead for the SPM of the order group: in ORU^R01 it follows the
 // results. Without one of its own, an SPM before the OBR does not count; in
-// OUL^R22 the specimen comes first.
+// OUL^R22 the specimen comes first, and in OUL^R24 ORC and SPM follow the OBR.
 func (x *extractor) specimenOf(rest []hl7.Segment) {
 	delete(x.in, "SPM")
 	for _, s := range rest[1:] {
 		switch s.Name {
-		case "OBR", "PID", "ORC":
+		case "OBR", "PID":
 			return
+		case "ORC":
+			if !x.orderFirst {
+				return
+			}
 		case "SPM":
 			x.in["SPM"] = segment{s}
 			return
