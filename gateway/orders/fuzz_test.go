@@ -31,7 +31,7 @@ func FuzzOrders(f *testing.F) {
 		parts, bad := read(intake.Incoming{Link: "his", Message: m}, rules)
 		orders := map[string]*Entry{}
 		for _, p := range parts {
-			if p.skip || len(p.errors) > 0 {
+			if p.skip || p.with != nil || len(p.errors) > 0 {
 				continue
 			}
 			number := p.request.Order.Placer.ID

@@ -57,7 +57,8 @@ func (a *Application) Takes(m *hl7.Message) bool {
 type part struct {
 	group   lis.OrderGroup
 	request Request
-	skip    bool // nothing is asked of us
+	skip    bool  // nothing is asked of us
+	with    *part // the ORC before it of the same order, with which it is decided
 	outcome Outcome
 	errors  []hl7.Error // that refuse it
 	warn    []hl7.Error
@@ -92,7 +93,7 @@ func (a *Application) Decide(_ context.Context, in intake.Incoming, b *storage.B
 			return
 		}
 		for _, p := range parts {
-			if !p.skip {
+			if !p.skip && p.with == nil {
 				a.Noted(in.Link, p.request, p.outcome)
 			}
 		}
@@ -103,6 +104,10 @@ func (a *Application) Decide(_ context.Context, in intake.Incoming, b *storage.B
 func (a *Application) apply(c *Change, b *storage.Batch, parts []*part) error {
 	for _, p := range parts {
 		if p.skip || len(p.errors) > 0 {
+			continue
+		}
+		if p.with != nil {
+			p.outcome = p.with.outcome
 			continue
 		}
 		var err error
@@ -155,11 +160,52 @@ func read(in intake.Incoming, r ris.Rules) (parts []*part, bad []hl7.Error) {
 			Link: in.Link, MessageID: in.Message.ControlID(), Control: strings.ToUpper(lis.Said(g.ORC, "1")),
 			Said: Said{Order: lis.TimeAt(g.ORC, "9.1", r.Zone), Message: lis.TimeAt(messageHeader(in.Message), "7.1", r.Zone)},
 		}
-		p.read(in.Message, r, i+1 < len(groups) && lis.Said(groups[i+1].ORC, "1") == "RO")
+		p.read(in.Message, r, replaced(groups[i+1:]))
 		parts = append(parts, p)
 	}
 	replacements(parts)
+	together(parts)
 	return parts, nil
+}
+
+// replaced reports whether what follows an ORC with RP, RQ or RU is the order that
+// replaces it, behind further ones that are replaced.
+func replaced(rest []lis.OrderGroup) bool {
+	for _, g := range rest {
+		switch strings.ToUpper(lis.Said(g.ORC, "1")) {
+		case "RP", "RQ", "RU":
+		case "RO":
+			return true
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// together makes one request of the ORC of a message that order or change under one
+// number, each with OBR of its own: what a change does not name is replaced.
+func together(parts []*part) {
+	for i, p := range parts {
+		a := p.request.Action
+		if p.skip || len(p.errors) > 0 || a != New && a != Changing || i == 0 {
+			continue
+		}
+		for _, first := range parts[:i] {
+			if first.with == nil && !first.skip && len(first.errors) == 0 && first.request.Action == a && sameNumbers(first.request.Order, p.request.Order) {
+				p.with = first
+				first.request.Order.Services = append(first.request.Order.Services, p.request.Order.Services...)
+				break
+			}
+		}
+	}
+}
+
+func sameNumbers(a, b record.Order) bool {
+	if !a.Placer.Empty() || !b.Placer.Empty() {
+		return a.Placer == b.Placer
+	}
+	return !a.Filler.Empty() && a.Filler == b.Filler
 }
 
 func messageHeader(m *hl7.Message) hl7.Segment { return m.Segments("MSH")[0] }
@@ -254,16 +300,23 @@ func status(code string) (record.ServiceState, record.Progress) {
 // old one.
 func replacements(parts []*part) {
 	for i, p := range parts {
-		if p.request.Action != Replace || i+1 >= len(parts) {
+		if p.request.Action != Replace {
 			continue
 		}
-		next := parts[i+1]
-		if p.request.Order.Placer.Is(next.request.Order.Placer) || p.request.Order.Placer.Empty() && p.request.Order.Filler.Is(next.request.Order.Filler) {
-			p.skip, next.request.Action = true, Changing
-			continue
-		}
-		if next.request.Order.Parent.Empty() {
-			next.request.Order.Parent = p.request.Order.Placer
+		for _, next := range parts[i+1:] {
+			if next.request.Control != "RO" {
+				if next.request.Action != Replace {
+					break
+				}
+				continue
+			}
+			if sameNumbers(p.request.Order, next.request.Order) {
+				p.skip, next.request.Action = true, Changing
+				continue
+			}
+			if next.request.Order.Parent.Empty() {
+				next.request.Order.Parent = p.request.Order.Placer
+			}
 		}
 	}
 }

@@ -382,3 +382,25 @@ func TestSamplesOfOrders(t *testing.T) {
 		t.Errorf("only %d orders", n)
 	}
 }
+
+// Several ORC of a message under one number, each with its OBR, are one order.
+func TestOrderControlsUnderOneNumberAreOneChange(t *testing.T) {
+	d := newDesk(t)
+	two := func(id, control, first, second string) string {
+		return head(id) + "ORC|" + control + "|P1\nTQ1|1\nOBR|1|P1||" + first + "\nSPM|1|T27\nORC|" + control + "|P1\nOBR|2|P1||" + second + "\nSPM|1|T27"
+	}
+	d.wantSaid(two("1", "NW", "GLU", "NA"), "AA OK OK")
+	want(t, codesOf(t, d.o, "T27"), "GLU", "NA")
+	d.wantSaid(two("2", "XO", "GLU", "HBA1C"), "AA XR XR")
+	want(t, codesOf(t, d.o, "T27"), "GLU", "HBA1C")
+	if e, err := d.o.Find(Key{Placer: "P1"}); err != nil || len(e) != 1 || e[0].Version != 2 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	d.wantSaid(head("3")+"ORC|RP|P1\nORC|RP|P1\nORC|RO|P1\nOBR|1|P1||K\nSPM|1|T27\nORC|RO|P1\nOBR|2|P1||CL\nSPM|1|T27", "AA RQ RQ OK OK")
+	want(t, codesOf(t, d.o, "T27"), "K", "CL")
+	d.wantSaid(head("4")+"ORC|RP|P1\nORC|RO|P2\nOBR|1|P2||CREA\nSPM|1|T27\nORC|RO|P2\nOBR|2|P2||UREA\nSPM|1|T27", "AA RQ OK OK")
+	want(t, codesOf(t, d.o, "T27"), "CREA", "UREA")
+	d.wantSaid(two("5", "CA", "X", "Y"), "AE UC UC 204@ORC-2 204@ORC-2")
+	d.wantSaid(strings.ReplaceAll(two("6", "CA", "CREA", "UREA"), "P1", "P2"), "AA CR CR")
+	want(t, codesOf(t, d.o, "T27"))
+}
