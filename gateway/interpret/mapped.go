@@ -24,7 +24,7 @@ func (r *reader) mapFrom(o *outcome, c Connection, body []byte, at time.Time) (c
 		o.hold("", reason.MapUnusable, c.Name, m.Broken.Error())
 		return nil, false
 	}
-	x := m.Apply(body, c.Charset, at.In(c.Zone))
+	x := m.Apply(body, c.Charset, at.In(r.zone(c)))
 	switch {
 	case x.Held != nil:
 		o.held = append(o.held, held{why: x.Held.Why})
@@ -34,6 +34,17 @@ func (r *reader) mapFrom(o *outcome, c Connection, body []byte, at time.Time) (c
 		return x.Body, true
 	}
 	return nil, false
+}
+
+// zone is that of a connection; what the gateway itself tells has none of its own.
+func (r *reader) zone(c Connection) *time.Location {
+	switch {
+	case c.Zone != nil:
+		return c.Zone
+	case r.knows.Zone != nil:
+		return r.knows.Zone
+	}
+	return time.UTC
 }
 
 // filter counts what a map does not send, by its rule.
@@ -62,7 +73,7 @@ func (r *reader) mapTo(o *outcome, c Connection, e intake.Entry, body []byte) {
 			o.out = append(o.out, x)
 			continue
 		}
-		to := intake.For{Destination: x.destination, Part: part}
+		to := intake.For{Destination: x.destination, Part: part, Report: r.report()}
 		if m.Broken != nil {
 			o.held = append(o.held, held{x.ticket.Of, reason.New(reason.MapUnusable, x.destination, m.Broken.Error()), to})
 			continue
@@ -74,7 +85,7 @@ func (r *reader) mapTo(o *outcome, c Connection, e intake.Entry, body []byte) {
 		if x.passed {
 			charset = c.Charset
 		}
-		switch y := m.Apply(in, charset, e.At.In(c.Zone)); {
+		switch y := m.Apply(in, charset, e.At.In(r.zone(c))); {
 		case y.Held != nil:
 			o.held = append(o.held, held{x.ticket.Of, y.Held.Why, to})
 		case y.Dropped != nil:

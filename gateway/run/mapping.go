@@ -255,9 +255,11 @@ type mapDesk struct {
 }
 
 func (g *Gateway) mapDesk() *mapDesk {
-	return &mapDesk{cfg: g.cfg, store: g.store, maps: g.maps, worker: &interpret.Worker{
-		Store: g.store, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name}, Connections: g.connection, Routes: g.routes,
-	}}
+	w := &interpret.Worker{Store: g.store, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name}, Connections: g.connection, Routes: g.routes}
+	if g.orders != nil { // a gateway that runs
+		w.Knows = g.knowledge()
+	}
+	return &mapDesk{cfg: g.cfg, store: g.store, maps: g.maps, worker: w}
 }
 
 func (d *mapDesk) register(a *control.Acts) {
@@ -534,6 +536,9 @@ func (d *mapDesk) sources(l live.Link) []string {
 			}
 		}
 	}
+	if d.worker.Knows.Order != nil {
+		names = append(names, intake.OrdersConnection) // the state of orders
+	}
 	slices.Sort(names)
 	return names
 }
@@ -552,7 +557,7 @@ func (d *mapDesk) overJournal(ctx context.Context, l live.Link, other *live.Map,
 				t.Partial = t.Partial || !e.At.Before(since)
 				return false
 			}
-			if e.Fate == intake.Received && (e.Kind == intake.KindHL7 || e.Kind == intake.KindASTM || e.Kind == intake.KindObservation) {
+			if e.Fate == intake.Received && (e.Kind == intake.KindHL7 || e.Kind == intake.KindASTM || e.Kind == intake.KindObservation || e.Kind == intake.KindStatus) {
 				refs = append(refs, ref)
 			}
 			return ctx.Err() == nil
@@ -660,7 +665,7 @@ func (t *JournalTry) compare(ref storage.Ref, now interpret.Applied, then mappin
 	t.Examples = append(t.Examples, x)
 }
 
-// mapsOf has the rules of a try by how much they change, for a person.
+// ByRule are the rules of the new map, those that change most places first.
 func (t JournalTry) ByRule() []string {
 	return slices.SortedFunc(maps.Keys(t.Rules), func(a, b string) int {
 		if n := t.Rules[b] - t.Rules[a]; n != 0 {
