@@ -328,15 +328,21 @@ func decision(m *hl7.Message, parts []*part, bad []hl7.Error, link Link) intake.
 		d.Consumed = Consumed
 	}
 	if len(bad) > 0 {
-		d.Verdict = ack.Verdict{Code: hl7.ApplicationError, Errors: bad}
+		d.Verdict, d.Consumed = ack.Verdict{Code: hl7.ApplicationError, Errors: bad}, Consumed
 		return d
 	}
+	done := 0
 	for _, p := range parts {
 		p.verdict()
 		if len(p.errors) > 0 {
 			d.Verdict.Code = hl7.ApplicationError
+		} else {
+			done++
 		}
 		d.Verdict.Errors = append(d.Verdict.Errors, p.errors...)
+	}
+	if done == 0 { // its sender was told that it failed: nobody else is to act on it
+		d.Consumed = Consumed
 	}
 	for _, p := range parts {
 		if m.AtLeast(2, 5) { // before, ERR has no severity

@@ -404,3 +404,26 @@ func TestOrderControlsUnderOneNumberAreOneChange(t *testing.T) {
 	d.wantSaid(strings.ReplaceAll(two("6", "CA", "CREA", "UREA"), "P1", "P2"), "AA CR CR")
 	want(t, codesOf(t, d.o, "T27"))
 }
+
+// A message goes on to destinations where something of it was done: one that failed
+// as a whole ends here.
+func TestWhatFailedGoesOnToNobody(t *testing.T) {
+	d := newDesk(t)
+	d.link.Passes = true
+	order := "ORC|NW|A1\nOBR|1|A1||GLU\nSPM|1|T27"
+	for _, c := range []struct{ lines, want string }{
+		{order, ""}, {order + "\nORC|CA|A9", ""}, {"ORC|CA|A9", Consumed}, {"ORC|ZZ|A1", Consumed}, {"", Consumed},
+	} {
+		b := new(storage.Batch)
+		got, err := d.app.Decide(t.Context(), intake.Incoming{Link: "his", Message: message(t, head("1")+c.lines), At: at}, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.End != nil {
+			got.End(storage.Receipt{}, storage.ErrDiskFull)
+		}
+		if got.Consumed != c.want {
+			t.Errorf("%q: %q, want %q", c.lines, got.Consumed, c.want)
+		}
+	}
+}
