@@ -3,7 +3,8 @@
 // sends generated messages or a transcript, with faults when told to, and keeps
 // every message until it was acknowledged. The link layer is written here and
 // not taken from the product: a simulator that shares a codec cannot find what
-// is wrong with it. Nothing is received but answers; there are no orders yet.
+// is wrong with it. An ASTM analyser asks its host for work (Ask) and takes what the
+// host sends, where Options.Take is set; without it every ENQ of the host is refused.
 package analyser
 
 import (
@@ -51,7 +52,8 @@ type Options struct {
 	Number int       // of the analyser in the hospital, part of its specimen identifiers
 	To     []string  // the destinations that must get its results
 	Every  time.Duration
-	Limit  int // messages in all; 0 is no limit
+	Limit  int          // messages in all; 0 is no limit
+	Take   func(Answer) // told of every message of the host; nil: none is taken
 	Timing Timing
 	Truth  *truth.Log
 	Log    *slog.Logger
@@ -67,8 +69,10 @@ type Analyser struct {
 	made    int
 	sent    int
 	pending []Message
-	stopped bool
-	began   time.Time
+	// questions are the specimens that the host is to be asked for.
+	questions []string
+	stopped   bool
+	began     time.Time
 }
 
 // New returns an analyser that is not connected yet.
@@ -126,10 +130,16 @@ func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (wire.
 func (a *Analyser) converse(ctx context.Context, line wire.Line) error {
 	stop := context.AfterFunc(ctx, func() { line.Close() })
 	defer stop()
-	c := &conversation{line: line, in: bufio.NewReader(line), timing: a.o.Timing, faults: &a.faults}
+	c := &conversation{line: line, in: bufio.NewReader(line), timing: a.o.Timing, faults: &a.faults, take: a.o.Take}
 	for {
 		if a.finished() {
 			return nil
+		}
+		if specimen, asks := a.question(); asks {
+			if err := a.again(c, a.ask(ctx, c, specimen)); err != nil {
+				return err
+			}
+			continue
 		}
 		batch, wait := a.batch()
 		if len(batch) == 0 {
@@ -138,19 +148,23 @@ func (a *Analyser) converse(ctx context.Context, line wire.Line) error {
 			}
 			continue
 		}
-		err := a.send(ctx, c, batch)
-		switch {
-		case errors.Is(err, errBusy):
-			a.o.Log.Debug("busy", "analyser", a.o.Name)
-			err = c.listen(a.o.Timing.Busy)
-		case errors.Is(err, errAborted):
-			a.o.Log.Debug("aborted", "analyser", a.o.Name)
-			err = c.listen(a.o.Timing.Contention)
-		}
-		if err != nil {
+		if err := a.again(c, a.send(ctx, c, batch)); err != nil {
 			return err
 		}
 	}
+}
+
+// again waits before what the host did not take is tried again.
+func (a *Analyser) again(c *conversation, err error) error {
+	switch {
+	case errors.Is(err, errBusy):
+		a.o.Log.Debug("busy", "analyser", a.o.Name)
+		return c.listen(a.o.Timing.Busy)
+	case errors.Is(err, errAborted):
+		a.o.Log.Debug("aborted", "analyser", a.o.Name)
+		return c.listen(a.o.Timing.Contention)
+	}
+	return err
 }
 
 func (a *Analyser) send(ctx context.Context, c *conversation, batch []Message) error {
@@ -188,7 +202,7 @@ func (a *Analyser) drop() {
 func (a *Analyser) finished() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.pending) == 0 && (a.stopped || a.o.Limit > 0 && a.made >= a.o.Limit)
+	return len(a.pending) == 0 && len(a.questions) == 0 && (a.stopped || a.o.Limit > 0 && a.made >= a.o.Limit)
 }
 
 // most bounds how long a finished or injected state goes unnoticed.

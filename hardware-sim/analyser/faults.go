@@ -20,6 +20,7 @@ type Faults struct {
 	Abandon       int           `toml:"abandon" name:"abandon" help:"EOT after the first of several frames, before the L record (ASTM only)." placeholder:"N"`
 	Stalls        int           `toml:"stalls" name:"stalls" help:"Silence of StallFor in the middle of a frame." placeholder:"N"`
 	StallFor      wire.Duration `toml:"stall_for" name:"stall-for" help:"Well under the receiver's 30 s, or over it." placeholder:"DURATION"`
+	RefuseFrame   int           `toml:"refuse_frame" name:"refuse-frame" help:"A good frame of the host is refused (NAK)." placeholder:"N"`
 	SplitEvery    int           `toml:"split_every" name:"split-every" help:"From now on: so many characters in a write; 0 leaves it as it is." placeholder:"N"`
 }
 
@@ -42,6 +43,7 @@ func (f *faults) inject(more Faults) {
 	f.due.CutBeforeEOT += more.CutBeforeEOT
 	f.due.Abandon += more.Abandon
 	f.due.Stalls += more.Stalls
+	f.due.RefuseFrame += more.RefuseFrame
 	if more.StallFor > 0 {
 		f.due.StallFor = more.StallFor
 	}
@@ -86,4 +88,5 @@ func cutLine(f *Faults) *int       { return &f.CutLine }
 func cutUnanswered(f *Faults) *int { return &f.CutUnanswered }
 func cutBeforeEOT(f *Faults) *int  { return &f.CutBeforeEOT }
 func abandon(f *Faults) *int       { return &f.Abandon }
+func refuseFrame(f *Faults) *int   { return &f.RefuseFrame }
 func stalls(f *Faults) *int        { return &f.Stalls }
