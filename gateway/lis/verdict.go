@@ -16,13 +16,21 @@ var events = map[string][]string{
 	"DFT": {"P03", "P11"},
 	"MDM": span("T", 1, 11),
 	"MFN": span("M", 1, 17),
+	"OMB": {"O27"},
+	"OMD": {"O03"},
 	"OMG": {"O19"},
 	"OMI": {"O23"},
 	"OML": {"O21", "O33", "O35", "O39"},
+	"OMN": {"O07"},
+	"OMP": {"O09"},
+	"OMS": {"O05"},
 	"ORM": {"O01"},
 	"ORU": {"R01", "R30", "R31", "R32", "R40", "R42"},
 	"OUL": {"R21", "R22", "R23", "R24"},
+	"RAS": {"O17"},
 	"RDE": {"O11", "O25"},
+	"RDS": {"O13"},
+	"RGV": {"O15"},
 	"SIU": span("S", 12, 26),
 	"VXU": {"V04"},
 }
@@ -45,7 +53,7 @@ func Judge(m *hl7.Message, device, taken bool) ack.Verdict {
 	code, event, _ := m.Type()
 	known, ok := events[code]
 	switch {
-	case taken:
+	case taken, len(code) == 3 && code[0] == 'Z': // a site's own
 	case !ok || code == "":
 		return reject("MSH-9.1", hl7.ErrorType, "message type "+quote(code)+" is not supported")
 	case len(known) > 0 && !slices.Contains(known, event):

@@ -24,6 +24,8 @@ func TestTypeEventAndVersionAreJudgedAsTheContractSays(t *testing.T) {
 		{`MSH|^~\&|A||B||20260101||OMI^O23|1|P|2.7`, "AA", "AA"},
 		{`MSH|^~\&|A||B||20260101||ADT^A40|1|P|2.5`, "AA", "AA"},
 		{`MSH|^~\&|A||B||20260101||XXX^Z99|1|P|2.5`, "AR 200", "AR 200"},
+		{`MSH|^~\&|A||B||20260101||ZDT^Z01^ZDT_Z01|1|P|2.5`, "AA", "AA"},
+		{`MSH|^~\&|A||B||20260101||OMD^O03^OMD_O03|1|P|2.5`, "AA", "AA"},
 		{`MSH|^~\&|A||B||20260101|||1|P|2.5`, "AR 200", "AR 200"},
 		{`MSH|^~\&|A||B||20260101||ADT^A99|1|P|2.5`, "AR 201", "AR 201"},
 		{`MSH|^~\&|A||B||20260101||ORU|1|P|2.5`, "AR 201", "AR 201"},
