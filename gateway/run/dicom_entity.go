@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"nhip/dicom/association"
@@ -98,29 +99,28 @@ func (g *Gateway) reporters(calling string, from netip.Addr, secured bool) (name
 // lookUp is how long the name of a destination may take to be found.
 const lookUp = 2 * time.Second
 
-// at reports whether host:port is at an address.
+// at reports whether host:port is at an address. A name is looked up.
 func at(hostPort string, from netip.Addr) bool {
 	name, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return false
 	}
-	from = from.Unmap().WithZone("")
-	if a, err := netip.ParseAddr(name); err == nil {
-		return a.Unmap().WithZone("") == from
+	if _, err := netip.ParseAddr(name); err == nil {
+		return isAt(hostPort, from)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookUp)
 	defer cancel()
 	all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	if err != nil {
-		return false
-	}
-	for _, a := range all {
-		if a.Unmap().WithZone("") == from {
-			return true
-		}
-	}
-	return false
+	return err == nil && slices.ContainsFunc(all, func(a netip.Addr) bool { return same(a, from) })
 }
+
+// isAt is at for an address that is written as such: it waits for nothing.
+func isAt(hostPort string, from netip.Addr) bool {
+	a, err := netip.ParseAddrPort(hostPort)
+	return err == nil && same(a.Addr(), from)
+}
+
+func same(a, b netip.Addr) bool { return a.Unmap().WithZone("") == b.Unmap().WithZone("") }
 
 // committed takes a report of storage commitment over an association that a
 // destination has begun. Its address and AE title were looked at when it was accepted.

@@ -44,7 +44,7 @@ func (g *Gateway) startDICOM() {
 		MaxPerPeer:      g.cfg.DICOM.MaxPerModality,
 		Known: func(from netip.Addr) bool {
 			return slices.ContainsFunc(g.cfg.Modalities, func(m config.Modality) bool { return config.Contains(m.Address, from) }) ||
-				slices.ContainsFunc(g.cfg.Destinations, func(d config.Destination) bool { return d.Commitment && at(d.Address, from) })
+				slices.ContainsFunc(g.cfg.Destinations, func(d config.Destination) bool { return d.Commitment && isAt(d.Address, from) })
 		},
 		Log:      g.log,
 		Ended:    g.associationEnded,
