@@ -123,7 +123,8 @@ func onOneLine(s string) string {
 }
 
 type holdCommand struct {
-	List holdListCommand `cmd:"" help:"What waits for a person."`
+	List  holdListCommand  `cmd:"" help:"What waits for a person."`
+	Match holdMatchCommand `cmd:"" help:"A held result is of this order: let it go on under it. By a named person with a reason."`
 }
 
 type holdListCommand struct {
@@ -197,6 +198,36 @@ func (c *resendCommand) Run() (int, error) {
 		return exitBad, err
 	}
 	return c.did("resend", r, "%d are sent again to "+c.Destination+": the same bytes under the same names.")
+}
+
+type holdMatchCommand struct {
+	person
+	ID     string `arg:"" name:"item" help:"A held item, as \"nhip hold list\" shows it: held/3."`
+	Order  string `arg:"" help:"The number of the order, the placer's or the filler's."`
+	Reason string `help:"Why. Required, as is --by."`
+}
+
+func (c *holdMatchCommand) Run() (int, error) {
+	if err := c.ask("match", run.MatchRequest{ID: c.ID, Order: c.Order, Reason: c.Reason}, nil); err != nil {
+		return exitBad, fmt.Errorf("%s: %w", c.ID, err)
+	}
+	fmt.Println(c.ID, "goes on under order", c.Order)
+	return exitGood, nil
+}
+
+type returnCommand struct {
+	person
+	Order  string `arg:"" help:"The number of the order, the placer's or the filler's."`
+	Reason string `help:"Why. Required, as is --by."`
+}
+
+func (c *returnCommand) Run() (int, error) {
+	var a run.ActAnswer
+	if err := c.ask("return", run.ReturnRequest{Order: c.Order, Reason: c.Reason}, &a); err != nil {
+		return exitBad, fmt.Errorf("%s: %w", c.Order, err)
+	}
+	fmt.Printf("%d services of order %s are for the analysers again\n", a.Items, c.Order)
+	return exitGood, nil
 }
 
 type releaseCommand struct {

@@ -59,6 +59,7 @@ var cli struct {
 	Resume  resumeCommand  `cmd:"" help:"End a pause."`
 	Resend  resendCommand  `cmd:"" help:"Send again what has left the queue: the stored bytes, under the same control ID."`
 	Release releaseCommand `cmd:"" help:"Let held items go on as they are: sent, or interpreted once more."`
+	Return  returnCommand  `cmd:"" help:"Give the services of an order to the analysers again, though they have a result."`
 	Discard discardCommand `cmd:"" help:"Give items up, by a named person with a reason."`
 	Token   tokenCommand   `cmd:"" help:"Make a token for a person who may act through the console."`
 	Backup  backupCommand  `cmd:"" help:"Back up the data of a gateway, running or not."`

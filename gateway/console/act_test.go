@@ -40,7 +40,7 @@ func acting(t *testing.T) (*Console, *[]string) {
 	}}), done
 }
 
-var actPaths = []string{"queue", "held", "pause", "resume", "release", "discard", "resend"}
+var actPaths = []string{"queue", "held", "pause", "resume", "release", "match", "return", "discard", "resend"}
 
 // Every route × no token, a wrong one, the right one × who stands behind the
 // browser: nothing changes without a person's token, and nothing for another origin.

@@ -2,24 +2,32 @@ package intake
 
 import (
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 )
 
 // For names one part of what an entry becomes: the nth of its messages for a
-// destination, from 0. Its zero value is all of the entry.
+// destination, from 0, or the nth report of an analyser in it, from 1. Its zero value
+// is all of the entry.
 type For struct {
 	Destination string `json:"to,omitempty"`
 	Part        int    `json:"part,omitempty"`
+	Report      int    `json:"report,omitempty"`
+	// Order is the number of the order that a person says the report is of.
+	Order string `json:"order,omitempty"`
 }
 
 // Again is the value of an item in Interpret for a part of an entry that was
 // interpreted before, and held by itself.
 func (f For) Again() []byte {
-	if f == (For{}) {
+	switch {
+	case f == (For{}):
 		return Again
+	case f.Report == 0:
+		return fmt.Appendf(nil, "%s/%s/%d", Again, f.Destination, f.Part)
 	}
-	return fmt.Appendf(nil, "%s/%s/%d", Again, f.Destination, f.Part)
+	return fmt.Appendf(nil, "%s/%s/%d/%d/%s", Again, f.Destination, f.Part, f.Report, url.PathEscape(f.Order))
 }
 
 // AgainFor reads what For.Again wrote. ok is false for all other values.
@@ -28,7 +36,21 @@ func AgainFor(value []byte) (f For, ok bool) {
 	if !ok {
 		return For{}, false
 	}
-	name, number, ok := strings.Cut(rest, "/")
-	n, err := strconv.Atoi(number)
-	return For{name, n}, ok && err == nil && name != ""
+	all := strings.Split(rest, "/")
+	if len(all) != 2 && len(all) != 4 {
+		return For{}, false
+	}
+	f.Destination = all[0]
+	var err error
+	if f.Part, err = strconv.Atoi(all[1]); err != nil {
+		return For{}, false
+	}
+	if len(all) == 2 {
+		return f, f.Destination != ""
+	}
+	if f.Report, err = strconv.Atoi(all[2]); err != nil || f.Report < 1 {
+		return For{}, false
+	}
+	f.Order, err = url.PathUnescape(all[3])
+	return f, err == nil
 }

@@ -2,18 +2,15 @@ package intake
 
 import "testing"
 
-func TestAPartIsNamedForTheSecondInterpretation(t *testing.T) {
-	for _, f := range []For{{"lis", 0}, {"pacs-2", 17}} {
+func TestPartOfAnEntryIsReadAsWritten(t *testing.T) {
+	for _, f := range []For{{Destination: "lis"}, {Destination: "lis", Part: 3}, {Report: 1}, {Report: 2, Order: "A/1 é%"}, {Destination: "lis", Part: 1, Report: 7}} {
 		if got, ok := AgainFor(f.Again()); !ok || got != f {
-			t.Errorf("%q became %+v %v", f.Again(), got, ok)
+			t.Errorf("%+v becomes %+v, %v", f, got, ok)
 		}
 	}
-	if string(For{}.Again()) != string(Again) {
-		t.Error("all of an entry is not Again")
-	}
-	for _, s := range []string{"", "again", "again/", "again/lis", "again/lis/x", "again//1", "ends/query"} {
-		if f, ok := AgainFor([]byte(s)); ok {
-			t.Errorf("%q became %+v", s, f)
+	for _, v := range []string{"", string(Again), string(Again) + "/", string(Again) + "//0", string(Again) + "/lis", string(Again) + "/lis/x", string(Again) + "//0/0/", string(Again) + "//0/1/%zz", string(Again) + "/a/0/1/b/c"} {
+		if got, ok := AgainFor([]byte(v)); ok {
+			t.Errorf("%q becomes %+v", v, got)
 		}
 	}
 }

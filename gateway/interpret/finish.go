@@ -24,7 +24,7 @@ func (r *reader) finish(o *outcome, c Connection, e intake.Entry, body []byte) {
 		parts[r.to.Destination] = r.to.Part
 	}
 	for _, x := range out {
-		to := intake.For{Destination: x.destination, Part: parts[x.destination]}
+		to := intake.For{Destination: x.destination, Part: parts[x.destination], Report: r.report()}
 		parts[x.destination]++
 		f := r.finishes[x.destination]
 		if f == nil {

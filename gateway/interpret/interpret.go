@@ -182,7 +182,7 @@ func (r *reader) read(e intake.Entry, body []byte, now time.Time) (o outcome) {
 	default:
 		o.hold("", reason.WrongKind, c.Kind, string(e.Kind))
 	}
-	if r.to != nil {
+	if r.to != nil && r.to.Destination != "" {
 		o = o.only(*r.to)
 	}
 	r.mapTo(&o, c, e, body)
@@ -199,14 +199,16 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
-	o.consume("query", x.Queries)
-	for _, n := range x.Undeclared {
-		o.note("undeclared code", n)
+	if r.report() == 0 {
+		o.consume("query", x.Queries)
+		for _, n := range x.Undeclared {
+			o.note("undeclared code", n)
+		}
+		for _, n := range x.Ignored {
+			o.note("ignored code", n)
+		}
+		o.note("problem", len(x.Problems))
 	}
-	for _, n := range x.Ignored {
-		o.note("ignored code", n)
-	}
-	o.note("problem", len(x.Problems))
 	to, why := r.routes.For(c.Name, route.HL7)
 	practice := ""
 	if e.Kind == intake.KindHL7 {
@@ -214,7 +216,10 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			practice = notProduction(m)
 		}
 	}
-	for _, rep := range x.Reports {
+	for i, rep := range x.Reports {
+		if n := r.report(); n > 0 && n != i+1 {
+			continue
+		}
 		rep.Device.Connection = c.Name
 		o.find(intake.Specimen, rep.Specimen.ID)
 		if rep.Patient != nil {
@@ -243,29 +248,42 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			o.hold(rep.Specimen.ID, reason.NotProduction, practice)
 			continue
 		}
-		of, ok := r.ordered(o, c, rep, e)
+		of, ok := r.ordered(o, c, rep, i+1, e)
 		if !ok {
 			continue
 		}
 		for _, d := range to {
-			r.report(o, rep, of, d, e, now.In(c.Zone))
+			r.render(o, rep, of, d, e, now.In(c.Zone))
 		}
 	}
 }
 
-// ordered finds the orders that a report answers. ok is false where a person has to
-// look at it first.
-func (r *reader) ordered(o *outcome, c Connection, rep record.Report, e intake.Entry) (of lab.Finding, ok bool) {
+// report is the number of the report that alone is interpreted again; 0: all are.
+func (r *reader) report() int {
+	if r.to == nil {
+		return 0
+	}
+	return r.to.Report
+}
+
+// ordered finds the orders that the nth report of an entry answers. ok is false where a
+// person has to look at it first; it is held by itself, and what else the entry has goes
+// on.
+func (r *reader) ordered(o *outcome, c Connection, rep record.Report, n int, e intake.Entry) (of lab.Finding, ok bool) {
 	if r.knows.Ordered == nil {
 		return of, true
 	}
-	of, err := r.knows.Ordered(c.Name, rep, e.At, r.released)
+	look := Look{Received: e.At, Released: r.released}
+	if r.to != nil {
+		look.Order = r.to.Order
+	}
+	of, err := r.knows.Ordered(c.Name, rep, look)
 	switch {
 	case err != nil:
-		o.hold(rep.Specimen.ID, reason.Damaged, err.Error())
+		o.held = append(o.held, held{rep.Specimen.ID, reason.New(reason.Damaged, err.Error()), intake.For{Report: n}})
 		return of, false
 	case of.Hold != "":
-		o.hold(rep.Specimen.ID, of.Hold, of.Args...)
+		o.held = append(o.held, held{rep.Specimen.ID, reason.New(of.Hold, of.Args...), intake.For{Report: n}})
 		return of, false
 	case of.Without:
 		o.note("without an order", 1)
@@ -277,7 +295,7 @@ func (r *reader) ordered(o *outcome, c Connection, rep record.Report, e intake.E
 	return of, true
 }
 
-func (r *reader) report(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time) {
+func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time) {
 	id := r.series.Take()
 	b, what, err := r.results(rep, of, d, id, now, e.Resend)
 	if err != nil {

@@ -27,15 +27,21 @@ type Knowledge struct {
 	Merged func(connection, number string) (p record.Person, ok bool)
 	// Order reads an order. nil: there are none.
 	Order func(id uint64) (orders.Entry, bool, error)
-	// Ordered finds the orders that a report answers; released: a person has released it.
-	// nil: nobody looks.
-	Ordered func(connection string, rep record.Report, received time.Time, released bool) (lab.Finding, error)
+	// Ordered finds the orders that a report answers. nil: nobody looks.
+	Ordered func(connection string, rep record.Report, l Look) (lab.Finding, error)
 	// Mark notes how far an order is, after the commit. nil: nobody wants to know.
 	Mark func(orders.Mark)
 	// Status are the destinations that get the state of orders.
 	Status []StatusTo
 	// Zone is that of the times in what the gateway itself tells; nil: UTC.
 	Zone *time.Location
+}
+
+// A Look says what is known when the orders of a report are looked for.
+type Look struct {
+	Received time.Time
+	Released bool   // a person has released it
+	Order    string // the number of the order that a person says it is of
 }
 
 // A Rendering is how a destination gets laboratory results.

@@ -12,6 +12,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -316,6 +317,45 @@ func (d *Desk) find(a Analyser, rep record.Report, at time.Time, found []patient
 		found = open
 	}
 	return d.services(a, rep, at, found[0])
+}
+
+// ErrNoSuchOrder says that no order has a number.
+var ErrNoSuchOrder = errors.New("there is no order with this number")
+
+// Numbered is the newest order with a placer or filler number.
+func (d *Desk) Numbered(number string) (orders.Entry, error) {
+	for _, k := range []orders.Key{{Placer: number}, {Filler: number}} {
+		all, err := d.Orders.Find(k)
+		if err != nil || len(all) > 0 {
+			if err == nil {
+				return all[0], nil
+			}
+			return orders.Entry{}, err
+		}
+	}
+	return orders.Entry{}, ErrNoSuchOrder
+}
+
+// Assign gives a report to the order that a person says it is of, whatever its specimen
+// and patient are. Each result goes under the service that asked for it; what none asked
+// for goes under the first.
+func (d *Desk) Assign(a Analyser, rep record.Report, number string) (Finding, error) {
+	e, err := d.Numbered(number)
+	if errors.Is(err, ErrNoSuchOrder) {
+		return held(reason.NoOrder), nil
+	}
+	if err != nil || len(e.Order.Services) == 0 {
+		return held(reason.NoOrder), err
+	}
+	f := Finding{Patient: &e.Order.Patient}
+	for i, x := range rep.Results {
+		n := slices.IndexFunc(e.Order.Services, func(s record.Service) bool { return a.Codes.Answers(x.Code, s, d.now()) })
+		f.add(orders.Match{Entry: e, Service: e.Order.Services[max(n, 0)]}, i)
+	}
+	for i := range f.Marks {
+		f.Marks[i].Device, f.Marks[i].At = a.Name, d.now()
+	}
+	return f, nil
 }
 
 // is reports whether a number that an analyser says is a patient's.

@@ -17,6 +17,7 @@ import (
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
+	"nhip/gateway/lab"
 	"nhip/gateway/reason"
 	"nhip/storage"
 	"nhip/storage/diskguard"
@@ -103,6 +104,7 @@ const (
 // A desk is where people act on what waits.
 type desk struct {
 	store   *storage.Store
+	lab     *lab.Desk
 	workers map[string]*delivery.Worker
 	log     *slog.Logger
 }
@@ -114,6 +116,8 @@ func (d *desk) register(a *control.Acts) {
 	add(a, "pause", d.pause)
 	add(a, "resume", d.resume)
 	add(a, "release", d.release)
+	add(a, "match", d.match)
+	add(a, "return", d.giveBack)
 	add(a, "discard", d.discard)
 	add(a, "resend", d.resend)
 }
@@ -181,7 +185,7 @@ func (d *desk) release(ctx context.Context, who control.Actor, r ItemRequest) (a
 		return nil, err
 	}
 	if queue == intake.HeldQueue {
-		n, err := d.interpretAgain(ctx, who, seq, r.Reason)
+		n, err := d.interpretAgain(ctx, who, seq, r.Reason, "")
 		return ActAnswer{n}, err
 	}
 	w, err := d.worker(queue)
@@ -253,7 +257,8 @@ func (d *desk) heldItem(seq uint64) (storage.QueueItem, error) {
 // configuration was corrected, or because a person says that it is to go on as it
 // is. All that is held of the same entry goes with it, but for what is held for one
 // destination alone, which is released alone.
-func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64, why string) (int, error) {
+// order is the number of the order that the person says it is of; "": none.
+func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64, why, order string) (int, error) {
 	item, err := d.heldItem(seq)
 	if err != nil {
 		return 0, err
@@ -267,6 +272,13 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	}
 	to := heldFor(item)
 	part := to != intake.For{}
+	act := "release"
+	if order != "" {
+		if to.Report == 0 {
+			return 0, control.Bad("held/%d is not held for its order", seq)
+		}
+		to.Order, act = order, "match"
+	}
 	if len(fate.Sent) > 0 && !part {
 		return 0, control.Bad("held/%d is a part of a message whose other parts were sent: interpreting it again would send those twice", seq)
 	}
@@ -286,7 +298,7 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	if n := len(seqs) - 1; n > 0 {
 		b.Add(intake.CountConsumed+"released", int64(n)) // they become one item again
 	}
-	a := control.Of(who, "release", fmt.Sprintf("%s/%d", intake.HeldQueue, seq), why, time.Now())
+	a := control.Of(who, act, fmt.Sprintf("%s/%d", intake.HeldQueue, seq), strings.TrimSpace(order+" "+why), time.Now())
 	a.About = item.About[0].String()
 	a.Write(b)
 	return len(seqs), d.commit(ctx, b, seq)
@@ -458,4 +470,6 @@ func Acts(ctx context.Context, cfg *config.Config, log *slog.Logger) (acts *cont
 	}, nil
 }
 
-func (g *Gateway) desk() *desk { return &desk{store: g.store, workers: g.workers, log: g.log} }
+func (g *Gateway) desk() *desk {
+	return &desk{store: g.store, lab: g.lab, workers: g.workers, log: g.log}
+}

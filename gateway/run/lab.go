@@ -1,8 +1,6 @@
 package run
 
 import (
-	"time"
-
 	"nhip/drivers/session"
 	"nhip/gateway/config"
 	"nhip/gateway/interpret"
@@ -13,6 +11,7 @@ import (
 // startLab joins the analysers to the orders.
 func (g *Gateway) startLab(k *interpret.Knowledge) {
 	desk := &lab.Desk{Orders: g.orders, Merged: k.Merged, Log: g.log, Now: g.now}
+	g.lab = desk
 	analysers := map[string]lab.Analyser{}
 	for _, a := range g.cfg.Analysers {
 		analysers[a.Name] = g.labAnalyser(a)
@@ -21,8 +20,11 @@ func (g *Gateway) startLab(k *interpret.Knowledge) {
 		g.work = func(a config.Analyser) session.Orders { return desk.For(analysers[a.Name]) }
 	}
 	k.Mark = g.orders.Mark
-	k.Ordered = func(connection string, rep record.Report, received time.Time, released bool) (lab.Finding, error) {
-		return desk.Find(analysers[connection], rep, received, released)
+	k.Ordered = func(connection string, rep record.Report, l interpret.Look) (lab.Finding, error) {
+		if l.Order != "" {
+			return desk.Assign(analysers[connection], rep, l.Order)
+		}
+		return desk.Find(analysers[connection], rep, l.Received, l.Released)
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nhip/gateway/control"
+	"nhip/gateway/record"
 )
 
 // twoWaySite is a gateway with a HIS, a LIS and one analyser that asks for its orders.
@@ -110,6 +113,83 @@ func TestAnOrderGoesDownAndItsResultUp(t *testing.T) {
 	if n := len(lis.of("|9.9|")) + len(lis.of("|8.8|")); n != 0 {
 		t.Errorf("%d results without a valid order reached the LIS", n)
 	}
+}
+
+// A result under a wrong specimen identifier is held; a person says whose it is. What is
+// given back is handed out again. Who did it stands in the journal.
+func TestAPersonMatchesAResultAndReturnsAnOrder(t *testing.T) {
+	t.Parallel()
+	s, lis := twoWaySite(t, "required")
+	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
+	if answer := p.send(t, testOrder("M1", "NW", "A1", "P1", "S1", "11")); field(answer, "MSA-1") != "AA" {
+		t.Fatalf("answered %q", answer)
+	}
+	c := s.plug("test-astm")
+	// Two specimens in one message: one has its order, the other is mistyped.
+	say(t, c, `
+> <ENQ>
+< <ACK>
+> <STX>1H|\^&<CR>P|1<CR>O|1|S9||^^^11|R<CR>R|1|^^^11|7.7<CR>P|2<CR>O|1|S8||^^^11|R<CR>R|1|^^^11|6.6<CR>L|1|N<CR><ETX><sum><CR><LF>
+< <ACK>
+> <EOT>
+`)
+	eventually(t, "two are held", func() bool { return s.status().Counts.Held == 2 })
+	act := func(path string, request any) error {
+		return control.Call(t.Context(), s.data, "Hoa", path, request, nil)
+	}
+	items := heldOf(t, s)
+	for name, request := range map[string]MatchRequest{
+		"no such order": {ID: items["S9"], Order: "A9", Reason: "typed wrongly"}, "no reason": {ID: items["S9"], Order: "A1"}, "no item": {ID: "held/999", Order: "A1", Reason: "x"},
+	} {
+		if err := act("match", request); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if err := act("match", MatchRequest{ID: items["S9"], Order: "A1", Reason: "typed wrongly"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the LIS has the result", func() bool { return len(lis.of("|7.7|")) == 1 })
+	if m := lis.of("|7.7|")[0]; field(m, "OBR-2") != "A1" || field(m, "PID-3") != "P1^^^BV^MR" {
+		t.Errorf("%q", m)
+	}
+	if n := s.status().Counts.Held; n != 1 || len(lis.of("|6.6|")) != 0 {
+		t.Errorf("%d held: the other report waits for itself", n)
+	}
+	if err := act("release", ItemRequest{ID: items["S8"], Reason: "goes without"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the LIS has the other", func() bool { return len(lis.of("|6.6|")) == 1 })
+	if m := lis.of("|6.6|")[0]; field(m, "OBR-2") != "" || field(m, "PID-3") != "" {
+		t.Errorf("%q", m)
+	}
+	eventually(t, "the order has its result", func() bool {
+		work, err := s.g.lab.For(s.g.labAnalyser(s.g.cfg.Analysers[0])).Work(t.Context(), record.Query{Specimens: []string{"S1"}})
+		return err == nil && len(work) == 0
+	})
+	if err := act("return", ReturnRequest{Order: "A1", Reason: "clotted, run again"}); err != nil {
+		t.Fatal(err)
+	}
+	say(t, c, ask("S1", `Nguyen Thi P1<CR><ETX><sum><CR><LF>
+> <ACK>
+< <STX>3O|1|S1|R5^3|^^^11|||||||||||||||||||||Q`))
+	st := s.status().Counts
+	if st.Accepted != st.Delivered+st.Queued+st.Held+st.Consumed {
+		t.Errorf("the sum is wrong: %+v", st)
+	}
+}
+
+// heldOf are the held items by their specimen.
+func heldOf(t *testing.T, s *site) map[string]string {
+	t.Helper()
+	var a HeldAnswer
+	if err := control.Call(t.Context(), s.data, "Hoa", "held", QueueRequest{}, &a); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, x := range a.Held {
+		all[x.Subject] = x.ID
+	}
+	return all
 }
 
 func TestWarnedResultsWithoutAnOrderGoOn(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"nhip/gateway/intake"
 	"nhip/gateway/interpret"
 	"nhip/gateway/journal"
+	"nhip/gateway/lab"
 	"nhip/gateway/mapping/live"
 	"nhip/gateway/modality"
 	"nhip/gateway/orders"
@@ -81,6 +82,7 @@ type Gateway struct {
 	committers map[string]*modality.Committer // by destination: those that are asked for storage commitment
 	quiet      time.Duration                  // see Options.Quiet
 	orders     *orders.Store
+	lab        *lab.Desk
 	work       func(config.Analyser) session.Orders // what an analyser is given to do; nil: nothing
 	patients   *patients.Store
 	alerts     *alert.Keeper
