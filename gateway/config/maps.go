@@ -66,6 +66,8 @@ func mapLabel(s mapping.Spec, path string) string {
 	switch {
 	case kind == "rule" && i < len(s.Rules):
 		return label(kind, s.Rules[i].Name, i)
+	case kind == "units" && i < len(s.Units):
+		return label(kind, s.Units[i].Name, i)
 	case kind == "table" && i < len(s.Tables):
 		return label(kind, s.Tables[i].Name, i)
 	case kind == "test" && i < len(s.Tests):

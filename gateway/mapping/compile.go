@@ -65,6 +65,8 @@ type rule struct {
 	with     string
 	side     string
 	pattern  *regexp.Regexp
+	units    *units
+	keep     *place
 	when     []condition
 	why      string
 }
@@ -79,6 +81,7 @@ type condition struct {
 type compiler struct {
 	problems []Problem
 	tables   map[string]*table
+	units    map[string]*units
 }
 
 func (c *compiler) wrong(path string, t text, args ...any) {
@@ -90,7 +93,7 @@ func path(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
 // Compile checks a Spec, all of it. The Map is nil where there is a problem that is
 // no warning.
 func Compile(s Spec) (*Map, []Problem) {
-	c := &compiler{tables: map[string]*table{}}
+	c := &compiler{tables: map[string]*table{}, units: map[string]*units{}}
 	m := &Map{Name: s.Name, kinds: c.kinds("for", s.For), tests: s.Tests}
 	if len(s.Rules) > maxRules {
 		c.wrong("rule", textTooManyRules, len(s.Rules), maxRules)
@@ -103,6 +106,13 @@ func Compile(s Spec) (*Map, []Problem) {
 			return nil, c.problems
 		}
 		c.table(i, t)
+	}
+	for i, u := range s.Units {
+		if rows += len(u.Rows); rows > maxRows {
+			c.wrong("units", textTooManyRows, rows, maxRows)
+			return nil, c.problems
+		}
+		c.unitTable(i, u)
 	}
 	names := map[string]bool{}
 	for i, r := range s.Rules {
@@ -173,7 +183,7 @@ var uses = map[string]string{
 	Set: "at! missing value values", Copy: "at! from! missing", Move: "at! from! missing", Delete: "at!",
 	LookUp: "at! from table! on missing", Split: "at! from! by last missing", Join: "at! from! by missing",
 	Letters: "at! as!", Pad: "at! width! with side", Trim: "at! with side", Cut: "at! width! side",
-	Replace: "at! pattern! value", Add: "at! after", Drop: "why!", Hold: "why!",
+	Replace: "at! pattern! value", Add: "at! after", Scale: "units! keep", Drop: "why!", Hold: "why!",
 }
 
 // keys are the keys of a rule that have a value.
@@ -181,7 +191,7 @@ func keys(s Rule) map[string]bool {
 	return map[string]bool{
 		"at": len(s.At) > 0, "from": len(s.From) > 0, "value": s.Value != "", "values": len(s.Values) > 0, "table": s.Table != "", "on": s.On != "",
 		"by": s.By != " ", "last": s.Last, "as": s.As != "", "width": s.Width != 0, "with": s.With != "", "side": s.Side != "",
-		"pattern": s.Pattern != "", "why": s.Why != "", "after": len(s.After) > 0, "missing": s.Missing != "" && s.Missing != missingHold,
+		"pattern": s.Pattern != "", "why": s.Why != "", "after": len(s.After) > 0, "missing": s.Missing != "" && s.Missing != missingHold, "units": s.Units != "", "keep": s.Keep != "",
 	}
 }
 
@@ -201,7 +211,7 @@ func (c *compiler) rule(at string, s Rule) *rule {
 		}
 		delete(given, key)
 	}
-	for _, key := range []string{"at", "from", "value", "values", "table", "on", "by", "last", "as", "width", "with", "side", "pattern", "why", "after", "missing"} {
+	for _, key := range []string{"at", "from", "value", "values", "table", "on", "by", "last", "as", "width", "with", "side", "pattern", "why", "after", "missing", "units", "keep"} {
 		if given[key] {
 			c.wrong(at+"."+key, textStrange, s.Do, key)
 		}
@@ -347,6 +357,8 @@ func (c *compiler) step(at string, r *rule, s Rule) {
 		r.pattern = c.compiled(at+".pattern", s.Pattern)
 	case Add:
 		c.adds(at, r, s)
+	case Scale:
+		c.scaleStep(at, r, s)
 	}
 }
 

@@ -2,6 +2,7 @@ package mapping_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -322,6 +323,71 @@ why = "never comes here"
 	other := read(t, head+"for = \"ADT\"\n[[rule]]\ndo = \"drop\"\nwhy = \"x\"\n")
 	if r := other.Apply(message(oru), hl7.CharsetRule{}, received); r.Dropped != nil || r.Changed {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Numbers are converted exactly, by the unit and the code, with their range; what was
+// sent stays beside; what cannot be converted is never guessed.
+func TestResultsAreConvertedByWrittenFactors(t *testing.T) {
+	const units = `[[units]]
+name = "u"
+%s
+row = [
+ {from = "mg/dL", to = "mmol/L", factor = "0.05551", decimals = 2, code = "GLU"},
+ {from = "mg/dL", to = "g/L", factor = "0.01", decimals = 1},
+ {from = "10*9/L", to = "G/L"},
+]
+[[rule]]
+name = "SI"
+do = "scale"
+units = "u"
+keep = "OBX-13"
+`
+	apply := func(policy, obx string) (string, *mapping.Stop) {
+		m := read(t, head+fmt.Sprintf(units, policy))
+		r := m.Apply(message("MSH|^~\\&|A||||||ORU^R01|1|P|2.5.1\nOBX|1|"+obx), hl7.CharsetRule{}, received)
+		_, after, _ := strings.Cut(strings.TrimSuffix(string(r.Body), "\r"), "OBX|1|")
+		return after, r.Held
+	}
+	for obx, want := range map[string]string{
+		"NM|GLU||99|mg/dL|70-110|||||F":        "NM|GLU||5.50|mmol/L|3.89-6.11|||||F|99 mg/dL",
+		"NM|CHOL||185|mg/dL|<200|||||F":        "NM|CHOL||1.9|g/L|<2.0|||||F|185 mg/dL", // 1.85: half away from zero
+		"NM|CHOL||-5|mg/dL^x|||||F":            "NM|CHOL||-0.1|g/L^x|||||F||-5 mg/dL",
+		"SN|GLU||>^400|mg/dL||||||F":           "SN|GLU||>^22.20|mmol/L||||||F|>^400 mg/dL",
+		"NM|WBC||6.40|10*9/L|4 - 10|||||F":     "NM|WBC||6.40|G/L|4 - 10|||||F",
+		"ST|WBC||nhiều|10*9/L||||||F":          "ST|WBC||nhiều|G/L||||||F",
+		"NM|GLU||12345678901234567890.1|mg/dL": "NM|GLU||685308635807530863.58|mmol/L|||||||12345678901234567890.1 mg/dL",
+		"NM|GLU||5|":                           "NM|GLU||5|",
+	} {
+		if got, held := apply("", obx); held != nil || strings.ReplaceAll(got, "\\S\\", "^") != want {
+			t.Errorf("%s became %s (%v), not %s", obx, got, held, want)
+		}
+	}
+	for obx, want := range map[string]string{
+		"ST|GLU||>400|mg/dL":           "the map m, rule SI: the value at OBX-5 is no number that can be converted",
+		"NM|GLU||99|mg/dL|see comment": "the value at OBX-7 is no number that can be converted",
+		"NM|GLU||99|mg%":               "the code at OBX-6.1 is not in the table u: mg%",
+	} {
+		if _, held := apply("", obx); held == nil || !strings.Contains(held.Why.In(reason.English), want) {
+			t.Errorf("%s: %+v", obx, held)
+		}
+	}
+	if got, held := apply(`unknown = "pass"`, "NM|GLU||99|mg%"); held != nil || got != "NM|GLU||99|mg%" {
+		t.Errorf("%s %v", got, held)
+	}
+	for text, want := range map[string]string{
+		"[[units]]\nname = \"u\"\nrow = [{from = \"a\", to = \"b\", factor = \"0.1\"}]":               `factor is a decimal number`,
+		"[[units]]\nname = \"u\"\nrow = [{from = \"a\", to = \"b\", factor = \"1e3\", decimals = 1}]": `factor is a decimal number`,
+		"[[units]]\nname = \"u\"\nrow = [{from = \"a\", to = \"b\", factor = \"0\", decimals = 1}]":   `factor is a decimal number`,
+		"[[units]]\nname = \"u\"\nrow = [{from = \"a\", to = \"b\"}, {from = \"a\", to = \"c\"}]":     `"a" stands there twice`,
+		"[[rule]]\ndo = \"scale\"\nunits = \"x\"":                                                     `there is no table "x"`,
+		"[[units]]\nname = \"u\"\n[[rule]]\ndo = \"scale\"\nunits = \"u\"\nkeep = \"OBX-5\"":          `"OBX-5": keep is a field`,
+		"[[units]]\nname = \"u\"\n[[rule]]\ndo = \"scale\"\nunits = \"u\"\nat = \"OBX-5\"":            `scale has no use for the key "at"`,
+	} {
+		_, problems := config.ReadMap([]byte(head+text), "m.toml", time.UTC)
+		if !strings.Contains(fmt.Sprint(problems), want) {
+			t.Errorf("%s: %v", text, problems)
+		}
 	}
 }
 

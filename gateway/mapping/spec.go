@@ -35,6 +35,7 @@ type Spec struct {
 	// Others are sent as they are.
 	For    []string `toml:"for" default:""`
 	Tables []Table  `toml:"table"`
+	Units  []Units  `toml:"units"`
 	Rules  []Rule   `toml:"rule"`
 	Tests  []Test   `toml:"test"`
 }
@@ -66,7 +67,7 @@ type Row struct {
 // A Rule is one step.
 type Rule struct {
 	Name string   `toml:"name" default:""` // default: its number
-	Do   string   `toml:"do" need:"yes" oneof:"set copy move delete look-up split join letters pad trim cut replace add drop hold"`
+	Do   string   `toml:"do" need:"yes" oneof:"set copy move delete look-up split join letters pad trim cut replace add scale drop hold"`
 	For  []string `toml:"for" default:""` // as that of the map
 	// Each has the rule done once for each segment of a name ("OBX"), with what belongs
 	// to it, or once for each repetition of a field ("PID-3[*]").
@@ -91,6 +92,9 @@ type Rule struct {
 	Side    string   `toml:"side" default:""`      // pad: left (default) or right; trim: both (default), left or right; cut: right (default) or left
 	Pattern string   `toml:"pattern" default:""`   // replace: RE2
 	Why     string   `toml:"why" default:""`       // drop and hold: for people
+
+	Units string `toml:"units" default:""` // scale
+	Keep  string `toml:"keep" default:""`  // scale: where the value and unit as they came are written, "OBX-13"
 
 	When []Condition `toml:"when"`
 }

@@ -32,6 +32,8 @@ func (d *draft) step(r *rule) bool {
 		return d.edit(r)
 	case Add:
 		return d.add(r)
+	case Scale:
+		return d.scale(r)
 	case Drop:
 		d.dropped = &Stop{Rule: r.name, Text: r.why}
 		return false

@@ -46,6 +46,8 @@ var (
 	textCondition    = text{`a condition says one or more of is, not, present and matches`, `một điều kiện phải có is, not, present hoặc matches`}
 	textTooManyRules = text{`there are {0} rules; at most {1}`, `có {0} quy tắc; tối đa {1}`}
 	textTooManyRows  = text{`there are {0} rows; at most {1}`, `có {0} dòng; tối đa {1}`}
+	textFactor       = text{`"{0}": factor is a decimal number above 0 such as "0.0555", and needs decimals (0 to 10)`, `"{0}": factor là một số thập phân lớn hơn 0 như "0.0555", và cần decimals (từ 0 đến 10)`}
+	textKeep         = text{`"{0}": keep is a field of OBX that is neither its type, code, value, unit nor range: OBX-13`, `"{0}": keep là một trường của OBX, không phải kiểu, mã, giá trị, đơn vị hay khoảng: OBX-13`}
 	textTestEnds     = text{`a test says one of out, unchanged, drops and holds`, `mỗi phép thử ghi một trong out, unchanged, drops, holds`}
 	textTestRule     = text{`there is no rule "{0}"`, `không có quy tắc "{0}"`}
 	textNoTests      = text{`the map has no tests: nobody can see what it does`, `bảng ánh xạ không có phép thử: không ai thấy được nó làm gì`}

@@ -41,6 +41,7 @@ const (
 	MapNoCode     Code = "map.no-code"     // {0} the map, {1} its rule, {2} the place, {3} the code table
 	MapNoPlace    Code = "map.no-place"    // {0} the map, {1} its rule, {2} the place
 	MapNotWritten Code = "map.not-written" // {0} the map, {1} its rule, {2} the place
+	MapNoNumber   Code = "map.no-number"   // {0} the map, {1} its rule, {2} the place
 	MapHolds      Code = "map.holds"       // {0} the map, {1} its rule, {2} why, in the words of the map
 	MapTooMuch    Code = "map.too-much"    // {0} the map, {1} its rule, {2} how many places at most
 	MapUnreadable Code = "map.unreadable"  // {0} the map, {1} what is wrong with the message
@@ -170,6 +171,7 @@ var texts = map[Code][2]string{
 	MapNoCode:     {"the map {0}, rule {1}: the code at {2} is not in the table {3}", "bảng ánh xạ {0}, quy tắc {1}: mã tại {2} không có trong bảng {3}"},
 	MapNoPlace:    {"the map {0}, rule {1}: the message has no {2}", "bảng ánh xạ {0}, quy tắc {1}: bản tin không có {2}"},
 	MapNotWritten: {"the map {0}, rule {1}: what belongs at {2} cannot be written in the character set or with the delimiters of the message", "bảng ánh xạ {0}, quy tắc {1}: không ghi được giá trị tại {2} bằng bảng mã hoặc ký tự phân cách của bản tin"},
+	MapNoNumber:   {"the map {0}, rule {1}: the value at {2} is no number that can be converted", "bảng ánh xạ {0}, quy tắc {1}: giá trị tại {2} không phải là số quy đổi được"},
 	MapHolds:      {"the map {0}, rule {1}, holds it: {2}", "bảng ánh xạ {0}, quy tắc {1}, giữ lại: {2}"},
 	MapTooMuch:    {"the map {0}, rule {1}: it would change more than {2} places", "bảng ánh xạ {0}, quy tắc {1}: phải sửa hơn {2} chỗ"},
 	MapUnreadable: {"the map {0} cannot be applied: {1}", "không áp dụng được bảng ánh xạ {0}: {1}"},
