@@ -55,11 +55,14 @@ type Options struct {
 // A Spool is a directory of objects. Its methods may be called from many
 // goroutines.
 type Spool struct {
-	o    Options
-	root *os.Root
+	o        Options
+	root     *os.Root
+	arriving *os.Root // tmp; nil in one that is read only
 
 	mu     sync.Mutex
 	shards map[string]*shard
+	usual  int64 // length of the last object where the one before was about as long, else 0
+	last   int64 // length of the last object
 }
 
 const tmp = "tmp"
@@ -83,7 +86,11 @@ func OpenWith(dir string, o Options) (*Spool, error) {
 	if o.ReadOnly {
 		return s, nil
 	}
-	if err := s.sweep(); err != nil {
+	err = s.sweep()
+	if err == nil {
+		s.arriving, err = root.OpenRoot(tmp)
+	}
+	if err != nil {
 		root.Close()
 		return nil, fmt.Errorf("storage/spool: %w", err)
 	}
@@ -98,7 +105,19 @@ func (s *Spool) sweep() error {
 }
 
 // Close lets go of the directory. Writers that are not committed are lost.
-func (s *Spool) Close() error { return s.root.Close() }
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.root.Close()
+	if s.arriving != nil {
+		err = errors.Join(err, s.arriving.Close())
+	}
+	for _, d := range s.shards {
+		err = errors.Join(err, d.dir.Close())
+	}
+	clear(s.shards)
+	return err
+}
 
 func (s *Spool) fault(step string) error {
 	if s.o.Fault == nil {
@@ -126,6 +145,7 @@ type Writer struct {
 	length  int64
 	written int64
 	started int64 // write-back was started up to here
+	blocks  int64 // bytes that were allocated before they were written
 	err     error
 }
 
@@ -140,16 +160,46 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Create begins an object. Commit or Abort ends it.
 func (s *Spool) Create() (*Writer, error) {
-	name := path.Join(tmp, newName(time.Now()))
+	name := newName(time.Now())
 	err := s.fault("create")
 	var file *os.File
 	if err == nil {
-		file, err = s.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err = s.arriving.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("storage/spool: create: %w", err)
 	}
-	return &Writer{s: s, path: name, file: file, hash: sha256.New(), buffer: buffers.Get().(*[bufferSize]byte)[:0]}, nil
+	w := &Writer{s: s, path: path.Join(tmp, name), file: file, hash: sha256.New(), buffer: buffers.Get().(*[bufferSize]byte)[:0]}
+	if usual := s.usually(); usual > 0 && (s.o.Room == nil || s.o.Room() == nil) && allocate(file, usual) {
+		w.blocks = usual
+	}
+	return w, nil
+}
+
+// Slices come one after the other and have the same length, but for a few bytes: the
+// blocks of the next one are allocated at once, which costs less than one by one while
+// it is written. Where it is shorter they are given back.
+const (
+	leastUsual, mostUsual = 64 << 10, 4 << 20
+	aboutAsLong           = 4 << 10 // lengths with the same whole number of these
+)
+
+func (s *Spool) usually() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usual
+}
+
+// took notes the length of an object.
+func (s *Spool) took(length int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	whole := length &^ (aboutAsLong - 1)
+	s.usual = 0
+	if whole == s.last && leastUsual <= whole && whole <= mostUsual {
+		s.usual = whole
+	}
+	s.last = whole
 }
 
 // newName gives a name that sorts by time and is never given twice.
@@ -254,6 +304,13 @@ func (w *Writer) Commit() (Ref, error) {
 		w.Abort()
 		return Ref{}, err
 	}
+	if w.blocks > w.length {
+		if err := w.file.Truncate(w.length); err != nil {
+			w.Abort()
+			return Ref{}, fmt.Errorf("storage/spool: truncate: %w", err)
+		}
+	}
+	w.s.took(w.length)
 	ref := Ref{Path: path.Join(shard.name, path.Base(w.path)), Length: w.length}
 	w.hash.Sum(ref.SHA256[:0])
 	if err := w.settle(shard, ref.Path); err != nil {
@@ -301,6 +358,7 @@ func (w *Writer) settle(shard *shard, name string) error {
 type shard struct {
 	s    *Spool
 	name string
+	dir  *os.File
 
 	mu      sync.Mutex
 	busy    bool
@@ -321,8 +379,12 @@ func (s *Spool) shard(now time.Time) (*shard, error) {
 	if err := s.syncDir("."); err != nil {
 		return nil, err
 	}
-	d := &shard{s: s, name: name}
-	clear(s.shards) // the shard of the last hour is not written to again
+	dir, err := s.root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("storage/spool: %w", err)
+	}
+	d := &shard{s: s, name: name, dir: dir}
+	clear(s.shards) // who still writes to the shard of the last hour holds it; the collector closes it
 	s.shards[name] = d
 	return d, nil
 }
@@ -341,7 +403,7 @@ func (d *shard) sync() error {
 		round := d.waiting
 		d.waiting = nil
 		d.mu.Unlock()
-		err := d.s.syncDir(d.name)
+		err := d.s.synced(d.dir)
 		for _, w := range round {
 			w <- err
 		}
@@ -353,12 +415,18 @@ func (d *shard) sync() error {
 }
 
 func (s *Spool) syncDir(name string) error {
+	dir, err := s.root.Open(name)
+	if err != nil {
+		return s.failed(fmt.Errorf("storage/spool: fsync of a directory: %w", err))
+	}
+	defer dir.Close()
+	return s.synced(dir)
+}
+
+func (s *Spool) synced(dir *os.File) error {
 	err := s.fault("fsyncdir")
 	if err == nil {
-		var dir *os.File
-		if dir, err = s.root.Open(name); err == nil {
-			err = errors.Join(dir.Sync(), dir.Close())
-		}
+		err = dir.Sync()
 	}
 	if err != nil {
 		return s.failed(fmt.Errorf("storage/spool: fsync of a directory: %w", err))
