@@ -87,6 +87,11 @@ func parseFile(b []byte, l Limits) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dicom: File Meta Information: %w", err)
 	}
+	for e := range meta.All() {
+		if e.VR == SQ {
+			return nil, fmt.Errorf("dicom: File Meta Information: %v holds items", e.Tag)
+		}
+	}
 	f.Meta = meta
 	ts := meta.Text(0x00020010)
 	if ts == "" {

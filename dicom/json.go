@@ -110,7 +110,7 @@ func (j JSON) appendValue(b []byte, e Element, path string, depth int) ([]byte, 
 		}
 	}
 	k := e.VR.kind()
-	if k == bulk || k == none {
+	if k == bulk || k == none || k == ascii && !printable(e.Texts()) {
 		return e.appendInline(b), nil
 	}
 	values := e.jsonValues()
@@ -125,6 +125,14 @@ func (j JSON) appendValue(b []byte, e Element, path string, depth int) ([]byte, 
 		b = e.appendJSON(b, v)
 	}
 	return append(b, ']'), nil
+}
+
+// printable reports whether values are of the default repertoire, as those of a VR that
+// no character set applies to have to be.
+func printable(values []string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool {
+		return strings.ContainsFunc(v, func(r rune) bool { return r > '~' || r < ' ' })
+	})
 }
 
 func (j JSON) appendItems(b []byte, e Element, path string, depth int) ([]byte, error) {
