@@ -132,7 +132,7 @@ func TestExamplesAreWhatTheProgramPrints(t *testing.T) {
 		t.Fatal(err, len(x.Reports))
 	}
 	ends := lis.Ends{SendingApplication: "NHIP", SendingFacility: "bvdk-gia-binh", SiteName: "Bệnh viện đa khoa huyện Gia Bình"}
-	oru, err := lis.ORU(x.Reports[0], ends, "AU6H010000000001", time.Date(2026, 1, 14, 8, 15, 10, 0, zone), false)
+	oru, err := lis.Results(x.Reports[0], lis.ResultOptions{Ends: ends, ControlID: "AU6H010000000001", Now: time.Date(2026, 1, 14, 8, 15, 10, 0, zone)})
 	if err != nil {
 		t.Fatal(err)
 	}

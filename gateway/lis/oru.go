@@ -51,12 +51,6 @@ type Ordered struct {
 	Results []int          // places in Report.Results
 }
 
-// ORU renders a report as one ORU^R01^ORU_R01 of version 2.5.1 (HL7 v2.5.1
-// section 7.3.1), UTF-8, without an order.
-func ORU(r record.Report, ends Ends, controlID string, now time.Time, resend bool) ([]byte, error) {
-	return Results(r, ResultOptions{Ends: ends, ControlID: controlID, Now: now, Resend: resend})
-}
-
 // Results renders a report as one message of version 2.5.1, UTF-8: ORU^R01^ORU_R01
 // (HL7 v2.5.1 section 7.3.1) or OUL^R22^OUL_R22 (section 7.3.6). Values are the device's
 // text. What the device did not say stays empty.
