@@ -73,7 +73,7 @@ var own = map[string]string{
 	"test-astm": `
 protocol = "astm"
 [parts]
-specimen = "O.3"
+specimen = "O.3.1"
 code = "R.3.4"
 value = "R.4"
 [query]
