@@ -100,7 +100,9 @@ func folderFiles(folder string) (map[string]fileState, error) {
 		if err != nil {
 			return nil, err
 		}
-		files[name] = fileState{info.Size(), info.ModTime()}
+		if info.Size() > 0 { // an empty one is about to be written
+			files[name] = fileState{info.Size(), info.ModTime()}
+		}
 	}
 	return files, nil
 }

@@ -502,7 +502,7 @@ func TestCharacterSetsOfLinks(t *testing.T) {
 
 func TestLimitsOfALink(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, systemBlock("his", "max_connections = 2\nmax_message = \"64 KiB\"\nmax_segments = 100\nidle = \"2s\"")+systemBlock("ris", "complete = \"1s\""))
+	s := newSite(t, systemBlock("his", "max_connections = 2\nmax_message = \"64 KiB\"\nmax_segments = 100\nidle = \"5s\"")+systemBlock("ris", "complete = \"1s\""))
 	shared := s.status().Listen.HL7
 	one, two := newPeer(t, "127.0.0.1", shared), newPeer(t, "127.0.0.1", shared)
 	one.send(t, order("HIS", "1", "", ""))
@@ -522,7 +522,7 @@ func TestLimitsOfALink(t *testing.T) {
 		t.Errorf("another link is answered %.200q", a)
 	}
 	// The address is that of two links: the longer of their times holds.
-	s.restart(strings.Replace(s.text(), "[[hl7_peer]]\nname = \"ris\"", "[[hl7_peer]]\nname = \"ris\"\nidle = \"2s\"", 1))
+	s.restart(strings.Replace(s.text(), "[[hl7_peer]]\nname = \"ris\"", "[[hl7_peer]]\nname = \"ris\"\nidle = \"5s\"", 1))
 	quiet := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
 	quiet.send(t, order("HIS", "7", "", ""))
 	closedByPeer(t, quiet)

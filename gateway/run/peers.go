@@ -187,10 +187,10 @@ type speaker struct {
 	p       *peers
 	address netip.Addr
 	from    string
-	names   []string // of its certificate
 	known   []*link
 
 	mu     sync.Mutex
+	names  []string // of its certificate
 	spoken map[string]bool
 }
 
@@ -256,10 +256,13 @@ var errTooMany = errors.New("the link has as many connections as it may have")
 // who finds the link that a message is of: of those that fit, the one that says most.
 func (s *speaker) who(m *hl7.Message) (*link, error) {
 	application, facility := m.Get("MSH-3.1"), m.Get("MSH-4.1")
+	s.mu.Lock()
+	names := s.names
+	s.mu.Unlock()
 	var found *link
 	best := -1
 	for _, l := range s.known {
-		if n := l.fits(application, facility, m, s.names); n > best {
+		if n := l.fits(application, facility, m, names); n > best {
 			found, best = l, n
 		}
 	}
