@@ -40,7 +40,7 @@ type Faults struct {
 // Options of a LIS.
 type Options struct {
 	Name     string               // as the gateway's configuration names the destination
-	Received func(truth.Delivery) // called for each message, before the next is read
+	Received func(truth.Delivery) // called for each message, before the next is read; nil: nobody asks
 	Log      *slog.Logger
 	Now      func() time.Time
 	Zone     *time.Location // of times without a zone; the gateway always sends one
@@ -54,6 +54,8 @@ type Options struct {
 	// Release2 speaks MLLP of release 2: every message is committed before its answer.
 	// The gateway's commits of the answers are counted as "committed".
 	Release2 bool
+	// Book files every message that was not refused; nil: none is kept.
+	Book *Book
 }
 
 // A LIS is one simulated laboratory information system.
@@ -155,6 +157,9 @@ func (l *LIS) take(ctx context.Context, c net.Conn, message []byte) bool {
 		return false
 	}
 	outcome, answer := l.answer(ctx, c, msh)
+	if l.o.Book != nil && outcome != truth.Refused {
+		l.o.Book.File(message)
+	}
 	d := read(segments, l.o.Zone)
 	if d.Kind == "" {
 		l.mu.Lock()
@@ -168,7 +173,9 @@ func (l *LIS) take(ctx context.Context, c net.Conn, message []byte) bool {
 	sum := sha256.Sum256(message)
 	d.Destination, d.Name, d.Digest = l.o.Name, msh.Field(10), hex.EncodeToString(sum[:])
 	d.Outcome, d.Answer = outcome, answer
-	l.o.Received(d)
+	if l.o.Received != nil {
+		l.o.Received(d)
+	}
 	return answer != "close"
 }
 
