@@ -51,6 +51,8 @@ func TestHostileObjectsDoNotStopAQuery(t *testing.T) {
 		"1.2.826.203": good(tag.SOPClassUID, ctImage, tag.SOPInstanceUID, "9.9.9", tag.StudyInstanceUID, "1.2.826.9", tag.SeriesInstanceUID, "1.2.826.9.1"),
 		"1.2.826.204": append(good(tag.SOPClassUID, ctImage, tag.SOPInstanceUID, "1.2.826.204", tag.StudyInstanceUID, "1.2.826.8", tag.SeriesInstanceUID, "1.2.826.8.1")[:40], "PN\xff\xff"...),
 		"1.2.826.205": good(tag.SpecificCharacterSet, "ISO 2022 IR 87", tag.SOPClassUID, ctImage, tag.SOPInstanceUID, "1.2.826.205", tag.PatientID, "<script>alert(1)</script>", tag.StudyInstanceUID, "1.2.826.7", tag.SeriesInstanceUID, "1.2.826.7.1"),
+		// A character set with the VR of a text, which cannot be decoded by itself.
+		"1.2.826.209": append([]byte("\x08\x00\x05\x00SH\x04\x00A \xd2\xd2"), good(tag.SOPClassUID, ctImage, tag.SOPInstanceUID, "1.2.826.209", tag.PatientID, "P-2", tag.StudyInstanceUID, "1.2.826.6", tag.SeriesInstanceUID, "1.2.826.6.1")...),
 		"1.2.826.206": []byte("GET / HTTP/1.1\r\n\r\n"),
 		"1.2.826.207": nil,
 	}
