@@ -243,15 +243,45 @@ func (c *Change) edit(id uint64, t Turn, f func(*Entry) bool) error {
 // Changed is how many orders the change is about so far.
 func (c *Change) Changed() int { return len(c.changed) }
 
-// Write adds the change to a batch.
+// A written is what an order adds to a batch.
+type written struct {
+	before, e        *Entry
+	value, old, mark []byte   // old is nil where the version stays, mark where it is over
+	names            []string // that it is found by from now on
+}
+
+// The most that one change may add to a batch, which others add to.
+const (
+	mostChanges = 850
+	mostBytes   = storage.MaxBatch / 4
+)
+
+var errLarge = errors.New("orders: more than one commit holds")
+
+// Write adds the change to a batch. With an error nothing was added.
 func (c *Change) Write(b *storage.Batch) error {
+	var all []written
+	changes, bytes := 1, 0
 	for _, id := range c.order {
 		if !c.changed[id] {
 			continue
 		}
-		if err := c.write(b, c.before[id], c.loaded[id]); err != nil {
+		w, err := c.prepare(c.before[id], c.loaded[id])
+		if err != nil {
 			return err
 		}
+		changes += 4 + len(w.names)
+		if w.old != nil {
+			changes += 4
+		}
+		bytes += len(w.value) + len(w.old) + len(w.mark) + 300*(3+len(w.names))
+		all = append(all, w)
+	}
+	if changes > mostChanges || bytes > mostBytes {
+		return errLarge
+	}
+	for _, w := range all {
+		c.write(b, w)
 	}
 	if c.next != c.s.next {
 		b.Put(keyNext, []byte(strconv.FormatUint(c.next, 10)))
@@ -259,38 +289,45 @@ func (c *Change) Write(b *storage.Batch) error {
 	return nil
 }
 
-var errLarge = errors.New("orders: an order is too large to be kept")
-
-func (c *Change) write(b *storage.Batch, before, e *Entry) error {
+func (c *Change) prepare(before, e *Entry) (w written, err error) {
+	w = written{before: before, e: e}
 	for _, n := range names(e.Order) {
 		if !slices.Contains(e.Index, n) {
 			e.Index = append(e.Index, n)
-			b.Put(byKey(n, e.ID), nil)
+			w.names = append(w.names, n)
 		}
 	}
-	value, err := e.encode()
-	if err != nil {
-		return err
+	if w.value, err = e.encode(); err != nil {
+		return w, err
 	}
-	if len(value) > storage.MaxValue {
-		return errLarge
+	if len(w.value) > storage.MaxValue {
+		return w, errLarge
 	}
-	b.Put(orderKey(e.ID), value)
 	if before != nil && before.Version != e.Version {
-		old, err := before.encode()
-		if err != nil {
-			return err
-		}
-		b.Put(wasKey(e.ID, before.Version), old)
-		if e.Version > MostVersions {
-			for v := max(2, before.Version-MostVersions); v <= e.Version-MostVersions; v++ {
-				b.Delete(wasKey(e.ID, v))
-			}
+		if w.old, err = before.encode(); err != nil {
+			return w, err
 		}
 	}
-	if err := c.keys(b, before, e); err != nil {
-		return err
+	if e.Over.IsZero() {
+		w.mark, err = json.Marshal(markOf(*e))
 	}
+	return w, err
+}
+
+func (c *Change) write(b *storage.Batch, w written) {
+	e, before := w.e, w.before
+	for _, n := range w.names {
+		b.Put(byKey(n, e.ID), nil)
+	}
+	b.Put(orderKey(e.ID), w.value)
+	if w.old != nil {
+		b.Put(wasKey(e.ID, before.Version), w.old)
+		last := before.Version - MostVersions
+		for v := max(2, last-2); v <= last; v++ { // the first stays; a change may have made several
+			b.Delete(wasKey(e.ID, v))
+		}
+	}
+	c.keys(b, w)
 	if c.s.o.Changed != nil {
 		var old Entry
 		if before != nil {
@@ -298,30 +335,24 @@ func (c *Change) write(b *storage.Batch, before, e *Entry) error {
 		}
 		c.s.o.Changed(b, old, *e)
 	}
-	return nil
 }
 
 // keys adds under which keys an order is open or over.
-func (c *Change) keys(b *storage.Batch, before, e *Entry) error {
-	was := before != nil && before.Over.IsZero()
-	if e.Over.IsZero() {
-		value, err := json.Marshal(markOf(*e))
-		if err != nil {
-			return err
+func (c *Change) keys(b *storage.Batch, w written) {
+	was := w.before != nil && w.before.Over.IsZero()
+	if w.mark != nil {
+		b.Put(openKey(w.e.ID), w.mark)
+		if w.before != nil && !was {
+			b.Delete(overKey(*w.before))
 		}
-		b.Put(openKey(e.ID), value)
-		if before != nil && !was {
-			b.Delete(overKey(*before))
-		}
-		return nil
+		return
 	}
 	if was {
-		b.Delete(openKey(e.ID))
+		b.Delete(openKey(w.e.ID))
 	}
-	if was || before == nil {
-		b.Put(overKey(*e), nil)
+	if was || w.before == nil {
+		b.Put(overKey(*w.e), nil)
 	}
-	return nil
 }
 
 // End ends the change: with nil it is true from now on, with an error it is

@@ -82,7 +82,7 @@ func (a *Application) Decide(_ context.Context, in intake.Incoming, b *storage.B
 	if err := a.apply(c, b, parts); err != nil {
 		c.End(err)
 		if errors.Is(err, errLarge) {
-			return decision(in.Message, nil, []hl7.Error{fault("ORC", hl7.ErrorTooLong, "an order of this message is too large to be kept")}, link), nil
+			return decision(in.Message, nil, []hl7.Error{fault("ORC", hl7.ErrorTooLong, "the message orders more than one commit holds: send several messages")}, link), nil
 		}
 		return intake.Decision{}, err
 	}

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -425,5 +426,31 @@ func TestWhatFailedGoesOnToNobody(t *testing.T) {
 		if got.Consumed != c.want {
 			t.Errorf("%q: %q, want %q", c.lines, got.Consumed, c.want)
 		}
+	}
+}
+
+// A message that orders more than one commit holds is refused as a whole, and leaves
+// nothing; the most ORC of a message are one commit.
+func TestALargeMessageIsOneCommitOrNone(t *testing.T) {
+	d := newDesk(t)
+	several := func(id string, orders, specimens int) string {
+		var b strings.Builder
+		b.WriteString(head(id))
+		for i := range orders {
+			fmt.Fprintf(&b, "ORC|NW|%s-%d\nOBR|%d|%s-%d||T%d\n", id, i, i+1, id, i, i)
+			for s := range specimens {
+				fmt.Fprintf(&b, "SPM|%d|S%s-%d-%d\n", s+1, id, i, s)
+			}
+		}
+		return b.String()
+	}
+	d.wantSaid(several("1", lis.MostOrders, 1), "AA"+strings.Repeat(" OK", lis.MostOrders))
+	d.wantSaid(several("2", lis.MostOrders+1, 1), "AE 198@ORC-")
+	d.wantSaid(several("3", lis.MostOrders, 9), "AE 104@ORC-")
+	if n := d.o.Open(); n != lis.MostOrders {
+		t.Errorf("%d are open", n)
+	}
+	if keys, err := d.store.Keys(prefixOf, 0); err != nil || len(keys) != lis.MostOrders {
+		t.Errorf("%d are kept, %v", len(keys), err)
 	}
 }

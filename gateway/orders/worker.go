@@ -162,7 +162,7 @@ func (s *Store) remove(ctx context.Context, keys []string, last time.Time) (n in
 		if ok && (e.Over.IsZero() || e.Over.After(last)) {
 			break
 		}
-		if changes += 3 + len(e.Index) + MostVersions + 2; changes > storage.MaxChanges-50 {
+		if changes += 3 + len(e.Index) + MostVersions + 4; changes > storage.MaxChanges-50 {
 			break
 		}
 		n++
@@ -171,7 +171,7 @@ func (s *Store) remove(ctx context.Context, keys []string, last time.Time) (n in
 		for _, name := range e.Index {
 			b.Delete(byKey(name, id))
 		}
-		for v := max(1, e.Version-MostVersions-1); v < e.Version; v++ {
+		for v := max(1, e.Version-MostVersions-3); v < e.Version; v++ {
 			b.Delete(wasKey(id, v))
 		}
 		b.Delete(wasKey(id, 1))
