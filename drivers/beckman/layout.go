@@ -19,9 +19,9 @@ package beckman
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"nhip/drivers/item"
+	"nhip/drivers/textline"
 	"nhip/gateway/record"
 )
 
@@ -59,7 +59,7 @@ type Layout struct {
 	Stop bool `toml:"stop"`
 	// Deadline for looking up the work; default 0.5 s, the time that the analyser
 	// needs before it can receive (t1); the answer has to begin within 2 s (T1).
-	Deadline time.Duration `toml:"-"`
+	Deadline textline.Span `toml:"deadline"`
 }
 
 // Check says in words what is wrong with the layout.

@@ -8,6 +8,7 @@ import (
 
 	"nhip/drivers/fold"
 	"nhip/drivers/session"
+	"nhip/drivers/textline"
 	"nhip/gateway/record"
 )
 
@@ -57,7 +58,7 @@ var _ session.Core = (*Link)(nil)
 // NewLink returns a link in the neutral state. The layout must be checked.
 func NewLink(l Layout) *Link {
 	if l.Deadline == 0 {
-		l.Deadline = pause
+		l.Deadline = textline.Span(pause)
 	}
 	return &Link{l: l}
 }
@@ -187,7 +188,7 @@ func (k *Link) request(content []byte) []session.Action {
 		return k.refuse(err.Error())
 	}
 	k.query, k.asked = q, content
-	return append(k.accepted(), session.Ask{Query: q, Within: k.l.Deadline})
+	return append(k.accepted(), session.Ask{Query: q, Within: time.Duration(k.l.Deadline)})
 }
 
 // requestsOver answers RE.
