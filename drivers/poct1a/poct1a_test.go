@@ -98,7 +98,8 @@ func TestBadMessages(t *testing.T) {
 }
 
 func TestEveryByteDroppedDoubledFlipped(t *testing.T) {
-	s := sessiontest.Script{New: start(poct1a.Dialect{}), Text: "> " + block(message("HEL.R01", "1", "")) + "\n> " + block(observation) + "\n"}
+	const short = `<OBS.R01><HDR><HDR.control_id V="4"/></HDR><SVC><PT><OBS><OBS.value V="5.4"/></OBS></PT></SVC></OBS.R01>`
+	s := sessiontest.Script{New: start(poct1a.Dialect{}), Text: "> " + block(`<HEL.R01/>`) + "\n> " + block(short) + "\n"}
 	s.Faults(t, false)
 	s.Disk(t)
 }
