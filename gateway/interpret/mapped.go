@@ -1,6 +1,7 @@
 package interpret
 
 import (
+	"slices"
 	"time"
 
 	"nhip/gateway/intake"
@@ -56,7 +57,7 @@ func (o *outcome) filter(link string, by *mapping.Stop) {
 // mapTo applies the maps of the destinations to what is to be sent to them. What a map
 // cannot be applied to is held for its destination alone; the others get theirs.
 func (r *reader) mapTo(o *outcome, c Connection, e intake.Entry, body []byte) {
-	if r.maps == nil || len(o.out) == 0 {
+	if r.maps == nil || !slices.ContainsFunc(o.out, func(x outbound) bool { return r.maps.Live(live.To(x.destination)) != nil }) {
 		return
 	}
 	out := o.out
