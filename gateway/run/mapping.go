@@ -557,7 +557,7 @@ func (d *mapDesk) overJournal(ctx context.Context, l live.Link, other *live.Map,
 				t.Partial = t.Partial || !e.At.Before(since)
 				return false
 			}
-			if e.Fate == intake.Received && (e.Kind == intake.KindHL7 || e.Kind == intake.KindASTM || e.Kind == intake.KindObservation || e.Kind == intake.KindStatus) {
+			if e.Fate == intake.Received && (e.Kind == intake.KindHL7 || e.Kind == intake.KindASTM || e.Kind == intake.KindText || e.Kind == intake.KindObservation || e.Kind == intake.KindStatus) {
 				refs = append(refs, ref)
 			}
 			return ctx.Err() == nil
