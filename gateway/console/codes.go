@@ -53,6 +53,7 @@ const (
 	ConsumedNoObservation   Code = "no_observation"
 	ConsumedStep            Code = "step"
 	ConsumedCommitment      Code = "commitment"
+	ConsumedFiltered        Code = "filtered"
 	ConsumedOrder           Code = "order"
 )
 
