@@ -62,6 +62,7 @@ var codeTexts = map[Code]text{
 	ConsumedNoObservation:   {"messages without an observation", "bản tin không có chỉ số theo dõi"},
 	ConsumedStep:            {"performed procedure steps", "bước thủ thuật đã thực hiện (MPPS)"},
 	ConsumedCommitment:      {"requests for storage commitment", "yêu cầu cam kết lưu trữ"},
+	ConsumedFiltered:        {"not sent by a map of fields", "bảng ánh xạ không gửi"},
 
 	HealthStarting: {"the gateway is starting", "cổng kết nối đang khởi động"},
 	HealthStopping: {"the gateway is stopping", "cổng kết nối đang dừng"},
