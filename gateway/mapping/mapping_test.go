@@ -468,6 +468,7 @@ func FuzzMap(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(example, message(oru))
+	f.Add([]byte(head+"[[units]]\nname = \"u\"\nunknown = \"pass\"\nrow = [{from = \"g/dL\", to = \"g/L\", factor = \"10\", decimals = 1}]\n[[rule]]\ndo = \"scale\"\nunits = \"u\"\nkeep = \"OBX-13\"\n"), message(oru))
 	f.Add([]byte(head+"[[rule]]\ndo = \"delete\"\neach = \"OBX\"\nat = [\"OBX\", \"NTE[*]\"]\n"), message(oru))
 	f.Add([]byte(head+"[[rule]]\ndo = \"split\"\nfrom = \"PID-3[*]\"\nat = [\"PID-3[2]\"]\nby = \"\"\n"), message(oru))
 	f.Add([]byte(head+"[[rule]]\ndo = \"add\"\neach = \"ORC\"\nat = \"ORC\"\n"), []byte("MSH|^~\\&\rORC\rORC"))
