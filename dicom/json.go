@@ -110,7 +110,7 @@ func (j JSON) appendValue(b []byte, e Element, path string, depth int) ([]byte, 
 		}
 	}
 	k := e.VR.kind()
-	if k == bulk || k == none || k == ascii && !printable(e.Texts()) {
+	if k == bulk || k == none || k == ascii && !printable(e.Texts()) || k == text && escapes(e.Texts()) {
 		return e.appendInline(b), nil
 	}
 	values := e.jsonValues()
@@ -133,6 +133,12 @@ func printable(values []string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool {
 		return strings.ContainsFunc(v, func(r rune) bool { return r > '~' || r < ' ' })
 	})
+}
+
+// escapes reports whether text holds an escape character, which stands in no text once
+// it is decoded: its character set was not what it is written in.
+func escapes(values []string) bool {
+	return slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, "\x1b") })
 }
 
 func (j JSON) appendItems(b []byte, e Element, path string, depth int) ([]byte, error) {
