@@ -55,6 +55,7 @@ const (
 	ConsumedCommitment      Code = "commitment"
 	ConsumedFiltered        Code = "filtered"
 	ConsumedOrder           Code = "order"
+	ConsumedPatient         Code = "patient"
 )
 
 // Why the gateway is not healthy.

@@ -56,6 +56,7 @@ var codeTexts = map[Code]text{
 	ConsumedControl:         {"control material", "mẫu nội kiểm (QC)"},
 	ConsumedIgnored:         {"codes that the profile ignores", "mã mà hồ sơ máy bỏ qua"},
 	ConsumedOrder:           {"orders that the gateway keeps", "chỉ định do cổng kết nối lưu giữ"},
+	ConsumedPatient:         {"what was told of patients, and is kept", "thông tin người bệnh do cổng kết nối lưu giữ"},
 	ConsumedNoDestination:   {"no destination configured (vitals: by MQTT only)", "chưa khai báo nơi nhận (chỉ số theo dõi: chỉ qua MQTT)"},
 	ConsumedTrial:           {"received on trial", "nhận khi chạy thử"},
 	ConsumedNoResult:        {"messages without a result", "bản tin không có kết quả"},

@@ -124,8 +124,12 @@ func (s *Store) Decide(_ context.Context, r intake.Incoming, b *storage.Batch) (
 		s.mu.Unlock()
 		return intake.Decision{}, err
 	}
+	var consumed string
+	if s.Ends != nil && s.Ends(r.Link) {
+		consumed = Consumed
+	}
 	return intake.Decision{
-		Verdict: ack.Verdict{Code: hl7.ApplicationAccept},
+		Verdict: ack.Verdict{Code: hl7.ApplicationAccept}, Consumed: consumed,
 		End: func(_ storage.Receipt, err error) {
 			defer s.mu.Unlock()
 			if end(err); err == nil && f.more {

@@ -15,9 +15,10 @@ import (
 	"nhip/storage"
 )
 
-// mostOrders is how many orders one commit gives another patient. A patient rarely has
-// more; those that are left follow in further commits, before the message is answered.
-const mostOrders = 150
+// mostOrders is how many orders one commit gives another patient, fewer where they are
+// large. A patient rarely has more; those that are left follow in further commits, before
+// the message is answered.
+const mostOrders = 50
 
 // A follow is what orders have to follow: it is stored where one commit does not take
 // them all, until all are done.
@@ -50,8 +51,7 @@ func (d *decision) follow() *follow {
 // repatient gives open orders the identity of those whom they are for now, as many as
 // one commit takes, and notes in f whether some are left.
 func (v *view) repatient(b *storage.Batch, f *follow) (end func(error), err error) {
-	f.more = false
-	if v.s.Orders == nil || len(f.Touched) == 0 {
+	if f.more = false; v.s.Orders == nil || len(f.Touched) == 0 {
 		return func(error) {}, nil
 	}
 	touched := map[uint64]bool{}
@@ -62,6 +62,16 @@ func (v *view) repatient(b *storage.Batch, f *follow) (end func(error), err erro
 		}
 		touched[r.ID] = true
 	}
+	for most := mostOrders; ; most /= 2 {
+		if end, err = v.repatientSome(b, f, touched, most); err == nil || most == 1 {
+			return end, err
+		}
+	}
+}
+
+// repatientSome is repatient of so many orders at most; after an error b is as it was.
+func (v *view) repatientSome(b *storage.Batch, f *follow, touched map[uint64]bool, most int) (end func(error), err error) {
+	f.more = false
 	var bad error
 	changed := 0
 	n, end, err := v.s.Orders.Repatient(b, f.Turn, func(o record.Order) (record.Person, bool) {
@@ -72,7 +82,7 @@ func (v *view) repatient(b *storage.Batch, f *follow) (end func(error), err erro
 		if err != nil || !touched[id] || same(now, o.Patient) {
 			return o.Patient, false
 		}
-		if changed == mostOrders {
+		if changed == most {
 			f.more = true
 			return o.Patient, false
 		}

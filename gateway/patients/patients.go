@@ -91,11 +91,18 @@ type Store struct {
 	// Passes reports whether what a link tells of patients is handed on only; nil: none
 	// does.
 	Passes func(link string) bool
+	// Ends reports whether what a link tells goes nowhere else: it is Consumed then. nil:
+	// nothing does.
+	Ends func(link string) bool
 	// Orders follow their patients; nil: there are none.
 	Orders Orders
 
 	mu sync.Mutex // from a decision to the end of its commit
 }
+
+// Consumed is the kind under which a message ends that is kept here, and goes nowhere
+// else.
+const Consumed = "patient"
 
 // version is that of the stored form.
 const version = 1

@@ -17,14 +17,16 @@ import (
 // startPatients takes what systems tell of patients. It stands before the orders, which
 // ask it who a patient is now, and follow it.
 func (g *Gateway) startPatients() {
-	pass, zones := map[string]bool{}, map[string]*time.Location{}
+	pass, ends, zones := map[string]bool{}, map[string]bool{}, map[string]*time.Location{}
 	for _, p := range g.cfg.HL7Peers {
 		pass[p.Name] = p.Patients == config.PatientsPass
+		ends[p.Name] = len(p.To) == 0
 		zones[p.Name] = g.cfg.Location(p.TimeZone)
 	}
 	g.patients = &patients.Store{
 		Store: g.store, Log: g.log, Rules: g.authorities,
 		Passes: func(link string) bool { return pass[link] },
+		Ends:   func(link string) bool { return ends[link] },
 		Zone:   func(link string) *time.Location { return zones[link] },
 	}
 	g.applications = append(g.applications, g.patients)

@@ -19,6 +19,7 @@ import (
 	"nhip/dicom/tag"
 	"nhip/gateway/intake"
 	"nhip/gateway/orders"
+	"nhip/gateway/patients"
 	"nhip/gateway/record"
 )
 
@@ -165,7 +166,8 @@ func TestAMergeReachesTheWorklistAndStepsReachTheRIS(t *testing.T) {
 		}
 		return len(got) >= 3 && strings.HasPrefix(got[len(got)-1], "CA")
 	})
-	if want := "IP 200^^^BVDK^MR SPCD01"; got[0][3:] != want[3:] || !slices.Contains(got, want) {
+	// The first was perhaps rendered before the merge: it keeps its bytes then.
+	if want := "IP 200^^^BVDK^MR SPCD01"; !slices.Contains(got, want) || got[len(got)-1] != "CA 200^^^BVDK^MR SPCD01" {
 		t.Errorf("told: %q", got)
 	}
 }
@@ -289,7 +291,7 @@ func TestTheStoreOfPatientsIsCountedAndItsHistoryKept(t *testing.T) {
 	var counters map[string]int64
 	eventually(t, "everything interpreted", func() bool {
 		counters = s.g.store.Snapshot().Counters
-		return counters[intake.CountConsumed+"no_destination"] == 3
+		return counters[intake.CountConsumed+patients.Consumed] == 2 && counters[intake.CountConsumed+"no_destination"] == 1
 	})
 	if counters["patients"] != 1 {
 		t.Errorf("%d patients: what a system that is passed on tells is not kept", counters["patients"])
