@@ -111,11 +111,17 @@ func (r *receiver) overHTTP(ctx context.Context, l net.Listener, secured *tls.Co
 		}
 		return answer, err
 	}}), time.Minute)
-	defer context.AfterFunc(ctx, func() { server.Close() })()
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { // what is under way is answered
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		ended <- server.Shutdown(grace)
+	})
+	defer stop()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return nil
+	return <-ended
 }
 
 // errClose closes a connection without an answer.

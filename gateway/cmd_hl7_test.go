@@ -225,7 +225,11 @@ func TestHL7SendJudgesWhatItIsAnswered(t *testing.T) {
 		{"--answer=aa", onError, true, "sent; it asked for no answer"},
 	} {
 		l := listen(t, test.listen)
-		out, err := nhip("hl7", "send", "--lang", "en", "--timeout", "2s", l.address, test.file).CombinedOutput()
+		timeout := "60s"
+		if test.listen == "--answer=silence" || test.listen == "--answer=wrong" || test.listen == "--mode=accept" {
+			timeout = "2s" // what is waited for does not come
+		}
+		out, err := nhip("hl7", "send", "--lang", "en", "--timeout", timeout, l.address, test.file).CombinedOutput()
 		if (err == nil) != test.good || !strings.Contains(string(out), test.want) {
 			t.Errorf("%s: %v\n%s", test.listen, err, out)
 		}
