@@ -192,7 +192,7 @@ func TestPatientsAreWhatWasAcknowledgedAfterKill9(t *testing.T) {
 		}
 		var p *mllpPeer
 		within(t, 60*time.Second, "the gateway's listener", func() bool { p = tryPeer(ports[1]); return p != nil })
-		killed := time.AfterFunc(time.Duration(300+200*round)*time.Millisecond, func() { child.Process.Kill() })
+		killed := time.AfterFunc(time.Hour, func() { child.Process.Kill() })
 		for life := n; ; n++ {
 			old, id := fmt.Sprintf("PID|1||A%d^^^HOSP^MR||Cũ %d||1960|F", n, n), fmt.Sprintf("%d-%d", round, n)
 			if !p.tryAA(orm("NW", id+"o", fmt.Sprintf("P%d", n), old, fmt.Sprintf("S%d", n))) {
@@ -204,8 +204,8 @@ func TestPatientsAreWhatWasAcknowledgedAfterKill9(t *testing.T) {
 				break
 			}
 			acknowledged[n] = fmt.Sprintf("B%d@BVDK Mới %d 1961", n, n)
-			if n == life+20 { // enough of this life: what comes next is killed in the middle
-				killed.Reset(time.Millisecond)
+			if n == life+3 { // enough of this life: it ends in the middle of what comes next
+				killed.Reset(time.Duration(5+40*round) * time.Millisecond)
 			}
 		}
 		n++
