@@ -29,6 +29,9 @@ var dumpStart = regexp.MustCompile(`^([ \t]*)([0-9A-Fa-f]{4,16})(: ?|[ \t]{1,4})
 // followHeader is what tshark writes before the bytes of a stream.
 var followHeader = regexp.MustCompile(`^(Follow|Filter|Node [01]): `)
 
+// mostBefore is how many lines of text may stand before a dump.
+const mostBefore = 50
+
 // maxDumpLine is how many bytes a line of a dump has at most.
 const maxDumpLine = 32
 
@@ -38,6 +41,9 @@ const maxDumpLine = 32
 // passed over.
 func readDump(recording []byte) (dump, bool) {
 	var d dump
+	if bytes.ContainsFunc(recording, func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' }) {
+		return d, false // a dump has them as digits
+	}
 	others := 0
 	text := strings.Split(string(recording), "\n")
 	for _, line := range text {
@@ -47,7 +53,7 @@ func readDump(recording []byte) (dump, bool) {
 		}
 		l, ok := readDumpLine(line)
 		if !ok {
-			if others++; others > len(text)/2 {
+			if others++; others > len(text)/2 || others > mostBefore && len(d.lines) == 0 {
 				return d, false
 			}
 			continue

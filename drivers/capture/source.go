@@ -102,6 +102,9 @@ func Open(recording []byte) (form string, all []Conversation, problems []Problem
 
 // isTranscript: every line has a mark, and at least one is of an end.
 func isTranscript(b []byte) bool {
+	if len(b) == 0 || !strings.ContainsRune("#><=~\r\n", rune(b[0])) {
+		return false
+	}
 	said := false
 	for line := range strings.SplitSeq(string(b), "\n") {
 		line = strings.TrimSuffix(line, "\r")
