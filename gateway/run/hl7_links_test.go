@@ -393,6 +393,28 @@ func TestAContinuedMessageIsMadeWholeAcrossARestart(t *testing.T) {
 	})
 }
 
+// What was acknowledged and never became whole is held, not forgotten.
+func TestAContinuedMessageThatIsGivenUpIsHeld(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, systemBlock("his", "to = [\"lis\"]")+newLIS(t).block())
+	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
+	for i := range maxUnfinished + 2 {
+		if a := p.send(t, part(fmt.Sprint("G", i), "", partOne, fmt.Sprint("pointer ", i))); field(a, "MSA-1") != "AA" {
+			t.Fatalf("part %d is answered %q", i, a)
+		}
+	}
+	eventually(t, "the two oldest are held, and the sum is right", func() bool {
+		n := s.status().Counts
+		return n.Held == 2 && n.Kinds["part"] == maxUnfinished+2 && n.Accepted == n.Held+n.Consumed
+	})
+	if a := p.send(t, part("G99", "pointer 0", partThree, "")); field(a, "MSA-1") != "AR" {
+		t.Errorf("what continues one that was given up is answered %q", a)
+	}
+	if why := s.status().Held[0].Reason; !strings.Contains(why, "1 part") {
+		t.Errorf("held because %q", why)
+	}
+}
+
 func TestABatchIsAnsweredWithABatch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, systemBlock("his", ""))
