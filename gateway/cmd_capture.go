@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -68,19 +69,12 @@ func (c *captureRecord) Run() (int, error) {
 		return exitUnreadable, errors.Join(err, file.Close())
 	}
 	defer right.Close()
-	fmt.Fprintf(os.Stderr, recording[lang], c.To, or(left.Addr(), c.Device), or(right.Addr(), c.Host))
+	fmt.Fprintf(os.Stderr, recording[lang], c.To, cmp.Or(left.Addr(), c.Device), cmp.Or(right.Addr(), c.Host))
 	err = tap(ctx, left, right, file, func() { fmt.Fprint(os.Stderr, recordEnds[lang]) })
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return exitBad, err
 	}
 	return exitGood, nil
-}
-
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 // tap joins each connection of one port with one of the other, one pair at a time,

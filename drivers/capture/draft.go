@@ -103,9 +103,9 @@ func (d *drafter) line(format string, a ...any) { fmt.Fprintf(&d.text, format+"\
 
 func (d *drafter) draft() Draft {
 	d.component = "^"
-	if first := d.messages[0].Records[0]; d.protocol == "astm" && len(first.Fields) > 1 && len([]rune(first.Fields[1])) > 1 {
-		if r := []rune(first.Fields[1]); len(r) > 1 {
-			d.component = string(r[1])
+	if first := d.messages[0].Records[0]; d.protocol == "astm" && len(first.Fields) > 1 {
+		if declared := []rune(first.Fields[1]); len(declared) > 1 {
+			d.component = string(declared[1])
 		}
 	}
 	d.line("# A draft, made of recordings: read it against the analyser's manual before it goes live.")

@@ -82,7 +82,6 @@ func readDump(recording []byte) (dump, bool) {
 		}
 	}
 	d.packets = len(sides) == 1 && zeros > 1 || looksLikePacket(d.first())
-	// A last line "offset" alone, and a dump of nothing but short offsets, are no dump.
 	return d, others == 0 || d.packets || len(d.lines) > 2*others
 }
 

@@ -175,7 +175,7 @@ func (s *scrubber) replace(b []byte) {
 		}
 		return values[i] < values[j]
 	})
-	j := text2(b)
+	j := frameText(b)
 	done := make([]bool, len(j.text))
 	for _, v := range values {
 		for _, form := range forms(v) {
@@ -257,9 +257,9 @@ func (s *scrubber) instead(value string, form []byte) []byte {
 	return out
 }
 
-// text2 is the text inside of the frames of what one end said, with its places; all of
+// frameText is the text inside of the frames of what one end said, with its places; all of
 // it where there are no frames.
-func text2(b []byte) *joined {
+func frameText(b []byte) *joined {
 	j := &joined{}
 	for at := 0; at < len(b); {
 		start := bytes.IndexByte(b[at:], stx)

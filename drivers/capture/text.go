@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -78,7 +79,7 @@ func (t *printer) message(n int, protocol string, m Message) {
 		if f.Repeated {
 			sum += ", " + t.say("sent again", "gửi lại")
 		}
-		t.line("  %s %d, %s %d: %d %s, %s, %s", t.say("frame", "khung"), f.Number, t.say("byte", "byte"), f.Offset, len(f.Text), t.say("characters", "ký tự"), or(f.End, t.say("cut", "bị cắt")), sum)
+		t.line("  %s %d, %s %d: %d %s, %s, %s", t.say("frame", "khung"), f.Number, t.say("byte", "byte"), f.Offset, len(f.Text), t.say("characters", "ký tự"), cmp.Or(f.End, t.say("cut", "bị cắt")), sum)
 	}
 	for _, r := range m.Records {
 		t.record(protocol, r)
@@ -93,13 +94,6 @@ func (t *printer) message(n int, protocol string, m Message) {
 		}
 		t.line("  = %s %s %s = %s %s %s%s%s", t.say("specimen", "mẫu"), clean(x.Specimen), clean(x.Code), clean(x.Value), clean(x.Unit), clean(x.Flag), prefixed(" ", clean(x.Observed)), lane)
 	}
-}
-
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 func (t *printer) record(protocol string, r Record) {

@@ -176,7 +176,7 @@ func (w *Watcher) take(ctx context.Context, root *os.Root, name string, l look) 
 	content, err := read(root, name, l)
 	if err != nil {
 		delete(w.seen, name) // it changed: from the beginning
-		w.Log.Info("result file not taken yet", "file", name, "why", err)
+		w.Log.Info("result file not taken yet", "file", l.words(), "why", nameless(err))
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
@@ -188,7 +188,7 @@ func (w *Watcher) take(ctx context.Context, root *os.Root, name string, l look) 
 			err = w.Handler.Store(ctx, [][]byte{content})
 		}
 		if err != nil {
-			return fmt.Errorf("%s is not stored, and taken again: %w", name, err)
+			return fmt.Errorf("%s is not stored, and taken again: %w", l.words(), nameless(err))
 		}
 	}
 	sum := sha256.Sum256(content)
@@ -200,10 +200,28 @@ func (w *Watcher) take(ctx context.Context, root *os.Root, name string, l look) 
 func (w *Watcher) put(ctx context.Context, root *os.Root, name string, l look) error {
 	if err := w.aside(root, name, l); err != nil {
 		w.seen[name] = l
-		return fmt.Errorf("%s is stored and cannot be moved into %s: %w", name, Taken, err)
+		return fmt.Errorf("%s is stored and cannot be moved into %s: %w", l.words(), Taken, nameless(err))
 	}
 	delete(w.seen, name)
 	return w.Handler.Ended(ctx)
+}
+
+// words tell a file from the others without its name, which may be a patient's.
+func (l look) words() string {
+	return fmt.Sprintf("the file of %d bytes of %s", l.size, l.mod.Format(time.DateTime))
+}
+
+// nameless is an error of the file system without the names of files in it.
+func nameless(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return fmt.Errorf("%s: %w", p.Op, p.Err)
+	case errors.As(err, &l):
+		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	}
+	return err
 }
 
 // read is the whole file, as it was looked at.

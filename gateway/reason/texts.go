@@ -9,6 +9,7 @@ const (
 	IncompleteClosed  Code = "incomplete.closed"   // the device closed the connection
 	IncompleteStopped Code = "incomplete.stopped"  // we stopped
 	IncompleteTooLong Code = "incomplete.too-long" // {0} the limit
+	IncompleteParts   Code = "incomplete.parts"    // {0} how many
 	Unreadable        Code = "unreadable"          // {0} what is wrong
 	NotConfigured     Code = "not-configured"      // {0} the connection
 	WrongKind         Code = "wrong-kind"          // {0} kind of connection, {1} kind of entry
@@ -146,6 +147,7 @@ var texts = map[Code][2]string{
 	IncompleteCut:      {"the line was cut in the middle of a message", "đường truyền bị đứt khi bản tin chưa kết thúc"},
 	IncompleteClosed:   {"the device closed the connection in the middle of a message", "máy đóng kết nối khi bản tin chưa kết thúc"},
 	IncompleteStopped:  {"the gateway was stopped in the middle of a message", "cổng kết nối dừng khi bản tin chưa kết thúc"},
+	IncompleteParts:    {"only {0} part(s) of a continued message came (DSC): the rest is missing", "chỉ nhận được {0} phần của một bản tin nhiều phần (DSC): phần còn lại không tới"},
 	IncompleteTooLong:  {"the message is too long: {0}", "bản tin quá dài: {0}"},
 	Unreadable:         {"it cannot be read: {0}", "không đọc được: {0}"},
 	NotConfigured:      {"{0} is no longer in the configuration", "{0} không còn trong tệp cấu hình"},

@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
 	"nhip/gateway/config"
 	"nhip/gateway/intake"
+	"nhip/gateway/reason"
 	"nhip/hl7"
 	"nhip/hl7/ack"
 	"nhip/storage"
@@ -21,7 +23,7 @@ import (
 // Limits of messages that come in parts.
 const (
 	maxParts      = 1000 // of one message
-	maxUnfinished = 16   // messages of one link; the oldest is given up
+	maxUnfinished = 16   // messages of one link; the oldest is held
 )
 
 // parts are the messages of a link of which some parts have come, HL7 v2.5.1 section
@@ -158,11 +160,20 @@ func (l *link) part(ctx context.Context, from string, m *hl7.Message, u unfinish
 		u.ID, u.Since = l.g.ackID.next(), time.Now().UTC()
 	}
 	u.Parts, u.Bytes, u.Pointer = u.Parts+1, u.Bytes+int64(len(m.Bytes())), next
+	var given unfinished
+	var first storage.Ref
 	if len(rest) >= maxUnfinished {
-		l.g.log.Warn("a message of which only parts came is given up: they are in the journal", "connection", l.name, "since", rest[0].Since)
-		rest = rest[1:]
+		var err error
+		if first, err = l.parts.ref(l.parts.partKey(rest[0].ID, 0)); err != nil {
+			return l.notStored(m, err)
+		}
+		l.g.log.Warn("a message of which only parts came is held", "connection", l.name, "since", rest[0].Since)
+		given, rest = rest[0], rest[1:]
 	}
 	app := partApplication(func(r intake.Incoming, b *storage.Batch) {
+		if given.Parts > 0 {
+			l.parts.giveUp(b, l.name, given, first)
+		}
 		b.PutRef(l.parts.partKey(u.ID, u.Parts-1), r.Entry)
 		l.parts.put(b, append(rest, u))
 	})
@@ -218,16 +229,34 @@ func (l *link) last(ctx context.Context, from string, m *hl7.Message, u unfinish
 	}})
 }
 
-// part reads a part.
-func (p *parts) part(key string, body func(storage.Ref) ([]byte, error)) (*hl7.Message, error) {
+// giveUp holds what came of a message that never became whole: each part was
+// acknowledged, so that a person has to know. first is the entry of its first part;
+// the others stand behind it in the journal.
+func (p *parts) giveUp(b *storage.Batch, connection string, u unfinished, first storage.Ref) {
+	for n := range u.Parts {
+		b.Delete(p.partKey(u.ID, n))
+	}
+	why := reason.New(reason.IncompleteParts, strconv.Itoa(u.Parts))
+	b.EnqueueRef(intake.HeldQueue, connection, intake.HeldTicket{Reason: why, Since: u.Since}.Encode(), first)
+	b.Add(intake.CountAccepted, 1)
+	b.Add(intake.CountHeld, 1)
+}
+
+// ref is the journal entry of a part.
+func (p *parts) ref(key string) (storage.Ref, error) {
 	v, ok, err := p.store.Get(key)
 	if err != nil {
-		return nil, err
+		return storage.Ref{}, err
 	}
 	if !ok {
-		return nil, errors.New("a part of a continued message is not there")
+		return storage.Ref{}, errors.New("a part of a continued message is not there")
 	}
-	ref, err := storage.ParseRef(string(v))
+	return storage.ParseRef(string(v))
+}
+
+// part reads a part.
+func (p *parts) part(key string, body func(storage.Ref) ([]byte, error)) (*hl7.Message, error) {
+	ref, err := p.ref(key)
 	if err != nil {
 		return nil, err
 	}

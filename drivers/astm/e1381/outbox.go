@@ -29,6 +29,7 @@ const mostQueued = 64
 var (
 	ErrOutboxClosed = errors.New("e1381: the connection has ended")
 	ErrOutboxFull   = errors.New("e1381: too many messages wait to be sent")
+	ErrNoFrames     = errors.New("e1381: a message without frames")
 )
 
 // Put adds a message. Where it returns an error Done is not called.
@@ -38,6 +39,8 @@ func (b *Outbox) Put(o Outgoing) error {
 	switch {
 	case b.closed:
 		return ErrOutboxClosed
+	case len(o.Frames) == 0:
+		return ErrNoFrames
 	case len(b.queue) >= mostQueued:
 		return ErrOutboxFull
 	}

@@ -154,6 +154,13 @@ func TestOutboxWaitsForTheEndOfTheSession(t *testing.T) {
 	})
 }
 
+func TestMessageWithoutFramesIsRefusedBeforeTheLine(t *testing.T) {
+	var b e1381.Outbox
+	if err := b.Put(e1381.Outgoing{}); err != e1381.ErrNoFrames {
+		t.Error(err)
+	}
+}
+
 func TestOutboxIsBounded(t *testing.T) {
 	box := &e1381.Outbox{}
 	var err error
