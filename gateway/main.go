@@ -233,6 +233,10 @@ func environment() (config.Env, error) {
 		}
 		return protocols, err
 	}
+	env.Downloads = func(folder, id string) bool {
+		all, _ := profile.Folder(folder) // what is wrong with it has been said
+		return all[id] != nil && all[id].Downloads()
+	}
 	for _, p := range monitor.Profiles() {
 		env.MonitorProfiles[p.ID] = "hl7"
 		if p.Protocol == monitor.ProtocolLine {

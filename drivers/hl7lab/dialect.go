@@ -41,9 +41,20 @@ type Dialect struct {
 	OrderProfile string `toml:"order_profile"`
 	// TestSystem, of LAW, is the coding system of the tests in OBR-4.3.
 	TestSystem string `toml:"test_system"`
+	// Unasked, of LAW, is how work is sent that was not asked for: "none" (default) or
+	// "oml", OML^O33 unsolicited (AWOS Broadcast). Retract is how it is taken back:
+	// "none" (default) or "ca", OML^O33 with the order control CA for each AWOS.
+	Unasked string `toml:"download"`
+	Retract string `toml:"cancel"`
 	// Names is "ascii" (default) or "utf-8".
 	Names string `toml:"names"`
 }
+
+// Downloads reports whether work may be sent that was not asked for.
+func (d Dialect) Downloads() bool { return d.Unasked == "oml" }
+
+// Cancels reports whether work can be taken back.
+func (d Dialect) Cancels() bool { return d.Retract == "ca" }
 
 const defaultDeadline = 5 * time.Second
 
@@ -68,7 +79,12 @@ func (d Dialect) Check() []string {
 	}
 	word("query", d.Form, "none", "dsr", "law")
 	word("unknown", d.Unknown, "dc", "nothing")
+	word("download", d.Unasked, "none", "oml")
+	word("cancel", d.Retract, "none", "ca")
 	word("names", d.Names, "ascii", "utf-8")
+	if d.Form != "law" && (d.Downloads() || d.Cancels()) {
+		found = append(found, `download = "oml" and cancel = "ca" are for query = "law"`)
+	}
 	if d.Form != "law" && (d.Unknown != "" || d.OrderProfile != "" || d.TestSystem != "") {
 		found = append(found, `unknown, order_profile and test_system are for query = "law"`)
 	}

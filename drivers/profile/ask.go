@@ -137,6 +137,11 @@ type answer struct {
 
 	Fields        []set `toml:"field"`
 	UnknownFields []set `toml:"unknown_field"`
+
+	// Download is how work is handed out that the model did not ask for, Cancel how
+	// work is taken back; nil: no source says that the model takes it.
+	Download *unasked `toml:"download"`
+	Cancel   *unasked `toml:"cancel"`
 }
 
 // A set puts a text at a place of H, P, O or L. Words in braces are replaced:
@@ -220,6 +225,7 @@ func (c *checker) ask(f *file) {
 	if !hasTest {
 		c.bad("answer", "no field has {test}")
 	}
+	c.unasked(a)
 }
 
 func (c *checker) word(place, value string, allowed ...string) {
@@ -258,17 +264,13 @@ func (p *Profile) Answer(message []byte, q record.Query, work []record.Work, now
 	return p.compose(m.Delimiters(), q, work, now)
 }
 
-// Download is the records that hand out work that nobody asked for.
-func (p *Profile) Download(work []record.Work, now time.Time) ([]byte, error) {
-	if p.f.Answer == nil {
-		return nil, fmt.Errorf("profile: %s does not say how work is handed out", p.f.ID)
-	}
-	return p.compose(e1394.Standard, record.Query{}, work, now)
-}
-
 // compose writes the records.
 func (p *Profile) compose(d e1394.Delimiters, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
-	w := &writer{a: p.f.Answer, d: d, q: q, now: now, numbers: map[string]int{}}
+	return compose(p.f.Answer, d, q, work, now)
+}
+
+func compose(a *answer, d e1394.Delimiters, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
+	w := &writer{a: a, d: d, q: q, now: now, numbers: map[string]int{}}
 	answered := map[string]bool{}
 	w.record("H", record.Work{}, nil, false)
 	for _, one := range work {

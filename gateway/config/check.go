@@ -26,7 +26,10 @@ type Env struct {
 	Profiles map[string]string // analyser profile ID -> protocol, "astm" or "hl7"
 	// SiteProfiles loads the profiles of [site] profiles, with those that are built in.
 	// Its error is about some of them; the others are there.
-	SiteProfiles    func(folder string) (map[string]string, error)
+	SiteProfiles func(folder string) (map[string]string, error)
+	// Downloads reports whether a profile, built in or of the folder, takes orders that
+	// were not asked for.
+	Downloads       func(folder, id string) bool
 	MonitorProfiles map[string]string      // monitor profile ID -> protocol, "hl7" or "serial"
 	ParsePort       func(url string) error // drivers/port
 	Queues          func() map[string]int  // destinations' queues of the store and what waits in them
@@ -338,6 +341,7 @@ func (k *checker) analyser(i int, a Analyser) {
 	protocol := k.profile(key, where, a.Profile, k.env.Profiles)
 	k.port(key, where, a.Port, protocol, a.Address)
 	k.to(key, where, a.To, KindHL7)
+	k.sending(key, where, a)
 	if len(a.To) == 0 && a.State == Live {
 		k.note(key, where, "to is empty: its results are stored and shown, and go nowhere")
 	}

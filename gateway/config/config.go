@@ -172,6 +172,7 @@ type Analyser struct {
 
 	OrderWindow time.Duration `toml:"order_window" default:"48h" never:"yes"` // around the time of a specimen; 0: any
 	Sections    []string      `toml:"sections" default:""`                    // OBR-24 that it works for; empty: any
+	Send        string        `toml:"send" default:"query" oneof:"query download both"`
 }
 
 // Modality is one [[modality]].
