@@ -247,6 +247,9 @@ func (b *Batch) channelOf(e Entry) string {
 	return ""
 }
 
+// Room is how many changes and bytes the batch still takes.
+func (b *Batch) Room() (changes, bytes int) { return MaxChanges - len(b.ops), MaxBatch - b.bytes }
+
 // check is done by the caller's goroutine before the batch is handed over.
 func (b *Batch) check() error {
 	switch {

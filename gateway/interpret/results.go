@@ -15,6 +15,7 @@ import (
 	"nhip/gateway/record"
 	"nhip/gateway/ris"
 	"nhip/gateway/route"
+	"nhip/storage"
 )
 
 // A Knowledge is what interpretation asks of patients and orders, and what destinations
@@ -29,8 +30,9 @@ type Knowledge struct {
 	Order func(id uint64) (orders.Entry, bool, error)
 	// Ordered finds the orders that a report answers. nil: nobody looks.
 	Ordered func(connection string, rep record.Report, l Look) (lab.Finding, error)
-	// Mark notes how far an order is, after the commit. nil: nobody wants to know.
-	Mark func(orders.Mark)
+	// Marks adds to a batch that orders have their results; end is called with what its
+	// commit said. nil: nobody wants to know.
+	Marks func(b *storage.Batch, all []orders.Mark) (end func(error))
 	// Status are the destinations that get the state of orders.
 	Status []StatusTo
 	// Zone is that of the times in what the gateway itself tells; nil: UTC.

@@ -170,13 +170,13 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 	if r.series.s != before {
 		b.Put(seriesKey, r.series.Encode())
 	}
-	if _, err := w.Store.Commit(context.WithoutCancel(ctx), b); err != nil {
-		return done, err
+	end := func(error) {}
+	if len(marks) > 0 {
+		end = w.Knows.Marks(b, marks)
 	}
-	for _, m := range marks {
-		w.Knows.Mark(m)
-	}
-	return done, nil
+	_, err := w.Store.Commit(context.WithoutCancel(ctx), b)
+	end(err)
+	return done, err
 }
 
 // one reads the entry of an item and interprets it. An entry that cannot be

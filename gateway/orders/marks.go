@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"nhip/gateway/record"
+	"nhip/storage"
 )
 
-// A Mark says how far a device is with a service. It is what we know, and nothing
-// that anybody was promised: marks are committed together, up to a tenth of a second
-// after they are made, and one that a crash takes is made again when the device comes
-// again.
+// A Mark says how far a device is with a service. That a service has its result is
+// committed together with the result (MarkIn). All else is what we know, and nothing
+// that anybody was promised (Store.Mark): it is committed together with others, up to a
+// tenth of a second after it is made, and what a crash takes is made again when the
+// device comes again.
 type Mark struct {
 	Order    uint64
 	Version  int // that the device was given; 0: any
@@ -73,6 +75,57 @@ func (s *Store) Flush(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// MarkIn adds marks to a batch of somebody else: they are true with its commit or not
+// at all. end is called with what the commit said; nobody else changes orders until
+// then. What the batch has no room for, because one report answers more orders than a
+// commit holds, is committed behind it (Mark).
+func (s *Store) MarkIn(b *storage.Batch, all []Mark) (end func(error)) {
+	c := s.Begin(s.o.Now().UTC())
+	for _, m := range all {
+		if err := c.mark(m); err != nil {
+			s.o.Log.Error("orders: an order cannot be read", "order", m.Order, "error", err)
+		}
+	}
+	late := c.fit(b.Room())
+	if err := c.Write(b); err != nil { // it has added nothing
+		s.o.Log.Error("orders: marks cannot be written", "error", err)
+		c.changed = map[uint64]bool{}
+	}
+	return func(err error) {
+		c.End(err)
+		for _, m := range all {
+			if err == nil && late[m.Order] {
+				s.Mark(m)
+			}
+		}
+	}
+}
+
+// What one marked order adds to a batch beside its value: keys, and what Options.Changed
+// adds.
+const (
+	markChanges = 16
+	markBytes   = 8 << 10
+)
+
+// fit takes out of a change the orders that so many changes and bytes do not hold.
+func (c *Change) fit(changes, bytes int) (late map[uint64]bool) {
+	late = map[uint64]bool{}
+	changes, bytes = min(changes, mostChanges), min(bytes, mostBytes)
+	for _, id := range c.order {
+		if !c.changed[id] {
+			continue
+		}
+		value, err := c.loaded[id].encode()
+		changes, bytes = changes-markChanges, bytes-4*len(value)-markBytes
+		if err != nil || changes < 0 || bytes < 0 {
+			delete(c.changed, id)
+			late[id] = true
+		}
+	}
+	return late
 }
 
 func (c *Change) mark(m Mark) error {

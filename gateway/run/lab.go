@@ -19,7 +19,7 @@ func (g *Gateway) startLab(k *interpret.Knowledge) {
 	if g.work == nil {
 		g.work = func(a config.Analyser) session.Orders { return desk.For(analysers[a.Name]) }
 	}
-	k.Mark = g.orders.Mark
+	k.Marks = g.orders.MarkIn
 	k.Ordered = func(connection string, rep record.Report, l interpret.Look) (lab.Finding, error) {
 		if l.Order != "" {
 			return desk.Assign(analysers[connection], rep, l.Order)
