@@ -367,6 +367,24 @@ func (c *Change) End(err error) {
 		return
 	}
 	c.s.next = c.next
+	c.remember()
+	if c.s.o.Committed == nil {
+		return
+	}
+	for _, id := range c.order {
+		if !c.changed[id] {
+			continue
+		}
+		var before Entry
+		if was := c.before[id]; was != nil {
+			before = *was
+		}
+		c.s.o.Committed(before, *c.loaded[id])
+	}
+}
+
+// remember takes the change into the index.
+func (c *Change) remember() {
 	c.s.looking.Lock()
 	defer c.s.looking.Unlock()
 	for id := range c.changed {

@@ -134,16 +134,29 @@ func (c *Change) mark(m Mark) error {
 		return err
 	}
 	changed := e.clone()
-	s := changed.Service(m.Service)
-	if s == nil || s.At.After(m.At) || m.Version != 0 && m.Version != e.Version && m.Progress != record.Resulted {
-		return nil
+	if changed.progressed(m) {
+		c.put(&changed)
 	}
-	if rank[m.Progress] < rank[s.Progress] && s.By == m.Device {
-		return nil
+	return nil
+}
+
+// progressed takes a mark, and reports whether it says anything. What has a result
+// keeps it, whatever another device acknowledges later, until it is given back.
+func (e *Entry) progressed(m Mark) bool {
+	s := e.Service(m.Service)
+	switch {
+	case s == nil, s.At.After(m.At), m.Version != 0 && m.Version != e.Version && m.Progress != record.Resulted:
+		return false
+	case s.Progress == record.Resulted && m.Progress != record.Resulted && m.Progress != record.Received:
+		return false
+	case rank[m.Progress] < rank[s.Progress] && s.By == m.Device:
+		return false
 	}
 	s.Progress, s.By, s.At = m.Progress, m.Device, m.At.UTC()
-	c.put(&changed)
-	return nil
+	if m.Progress == record.Received {
+		e.forget(s.ID)
+	}
+	return true
 }
 
 // rank orders what a device does with one version of a service.

@@ -61,6 +61,7 @@ type Entry struct {
 	Over     time.Time    `json:"over,omitzero"`    // since when nothing is open
 	// Ended says, by the ID of a service, when its end was said.
 	Ended   map[int]Said `json:"ended,omitempty"`
+	Given   []Given      `json:"given,omitempty"`
 	History []Turn       `json:"history,omitempty"` // the oldest first
 	Index   []string     `json:"index,omitempty"`   // names in order-by/ that it was ever put under
 }
@@ -148,6 +149,7 @@ func (e Entry) clone() Entry {
 		}
 		e.Ended[k] = v
 	}
+	e.Given = append([]Given(nil), e.Given...)
 	e.History = append([]Turn(nil), e.History...)
 	e.Index = append([]string(nil), e.Index...)
 	return e

@@ -47,6 +47,9 @@ type Options struct {
 	// before has Version 0 for a new order; the two may have the same Version, where
 	// only the progress of a service changed. It may be nil.
 	Changed func(b *storage.Batch, before, after Entry)
+	// Committed is called for each order that a change has written, when that is on
+	// disk; it has the lock of the change and may not begin another. It may be nil.
+	Committed func(before, after Entry)
 }
 
 // A Store is the orders of a gateway. Its methods may be called by many goroutines.

@@ -52,6 +52,8 @@ type ServiceView struct {
 	Study     string     `json:"study,omitempty"`
 	Modality  []string   `json:"modality,omitempty"`
 	Scheduled *time.Time `json:"scheduled,omitempty"`
+	// Analysers is what each of them has of it.
+	Analysers []GivenView `json:"analysers,omitempty"`
 }
 
 // ViewOf is an entry for people; whole has its history too.
@@ -67,7 +69,9 @@ func ViewOf(e Entry, whole bool) View {
 		}
 	}
 	for _, s := range e.Order.Services {
-		v.Services = append(v.Services, serviceView(s))
+		x := serviceView(s)
+		x.Analysers = givenViews(e, s.ID)
+		v.Services = append(v.Services, x)
 	}
 	if whole {
 		v.History = e.History
