@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -82,6 +83,14 @@ func (a asked) all(q e1394.Record) []string {
 	return texts
 }
 
+// whole is the text of the whole field that the first of the places is in.
+func (a asked) whole(q e1394.Record) string {
+	if len(a) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(q.At(e1394.Path{Field: a[0].Field}))
+}
+
 // Asks reports whether the profile declares how the model asks for work.
 func (p *Profile) Asks() bool { return p.f.Query != nil }
 
@@ -108,7 +117,7 @@ func (p *Profile) Queries(message []byte) []record.Query {
 			ID: strings.TrimSpace(r.Get("2")),
 		}
 		if d.All != "" {
-			q.All = slices.Contains(q.Specimens, d.All)
+			q.All = slices.Contains(q.Specimens, d.All) || d.Specimen.whole(r) == d.All
 			q.Specimens = slices.DeleteFunc(q.Specimens, func(s string) bool { return s == d.All })
 			q.Tests = slices.DeleteFunc(q.Tests, func(s string) bool { return s == d.All })
 		}
@@ -129,8 +138,9 @@ type answer struct {
 	// "test": one O record for each.
 	Per string `toml:"per"`
 	// Unknown is what a specimen without orders gets: "nothing" (default),
-	// "no-information" (H, then L with the termination code I), or "order", an O record
-	// with the fields of [[answer.unknown_field]] and no tests.
+	// "no-information" (H, then L with the termination code I), or with the fields of
+	// [[answer.unknown_field]] "order", an O record without tests, or "query", the query
+	// given back. Fields of L there are put into the terminator that follows.
 	Unknown string `toml:"unknown"`
 	// Names is "ascii" (default) or "utf-8".
 	Names string `toml:"names"`
@@ -144,7 +154,9 @@ type answer struct {
 	Cancel   *unasked `toml:"cancel"`
 }
 
-// A set puts a text at a place of H, P, O or L. Words in braces are replaced:
+// A set puts a text at a place of H, P, O or L, and of Q where a query is given back.
+// The word {H.5} alone puts field 5 of the header of the query there, with all its
+// components; likewise {H.10} and the others. Other words in braces are replaced:
 // {specimen} {specimen_type} {rack} {position} {sequence} {container} {test}
 // {priority} {order} {collected} {patient_id} {name} {family} {middle} {given}
 // {birth} {sex} {now} {number}. A field with {test} is repeated for every test where
@@ -167,7 +179,8 @@ func (s *span) UnmarshalText(text []byte) error {
 }
 
 var (
-	setForm  = regexp.MustCompile(`^([HPOL])\.([1-9][0-9]?)(\.[1-9][0-9]?)?$`)
+	setForm  = regexp.MustCompile(`^([HPOLQ])\.([1-9][0-9]?)(\.[1-9][0-9]?)?$`)
+	given    = regexp.MustCompile(`^\{H\.([3-9]|1[0-4])\}$`)
 	wordForm = regexp.MustCompile(`\{[^}]*\}`)
 	words    = []string{"specimen", "specimen_type", "rack", "position", "sequence", "container", "test", "priority", "order", "collected",
 		"patient_id", "name", "family", "middle", "given", "birth", "sex", "now", "number"}
@@ -212,20 +225,29 @@ func (c *checker) ask(f *file) {
 		c.bad("answer", "is for protocol %q; the others have one form of answer", ASTM)
 	}
 	c.word("answer.per", a.Per, "specimen", "test")
-	c.word("answer.unknown", a.Unknown, "nothing", "no-information", "order")
+	c.word("answer.unknown", a.Unknown, "nothing", "no-information", "order", "query")
 	c.word("answer.names", a.Names, "ascii", "utf-8")
-	if (a.Unknown == "order") != (len(a.UnknownFields) > 0) {
-		c.bad("answer", `unknown = "order" and [[answer.unknown_field]] belong together`)
-	}
-	hasTest := false
-	for _, s := range slices.Concat(a.Fields, a.UnknownFields) {
-		c.set(s)
-		hasTest = hasTest || strings.Contains(s.Is, "{test}")
-	}
-	if !hasTest {
+	c.sets(a.Fields)
+	if !slices.ContainsFunc(a.Fields, func(s set) bool { return strings.Contains(s.Is, "{test}") }) {
 		c.bad("answer", "no field has {test}")
 	}
+	c.unknown(a)
 	c.unasked(a)
+}
+
+// unknown checks what a specimen without orders gets.
+func (c *checker) unknown(a *answer) {
+	c.sets(a.UnknownFields)
+	record := map[string]string{"order": "O.", "query": "Q.", "no-information": "L."}[a.Unknown]
+	begins := func(with string) func(set) bool {
+		return func(s set) bool { return strings.HasPrefix(s.Path, with) }
+	}
+	if a.Unknown != "query" && slices.ContainsFunc(slices.Concat(a.Fields, a.UnknownFields), begins("Q.")) {
+		c.bad("answer", `a field of Q is for unknown = "query"`)
+	}
+	if record == "" && len(a.UnknownFields) > 0 || record != "" && record != "L." && !slices.ContainsFunc(a.UnknownFields, begins(record)) {
+		c.bad("answer", `unknown = "order" or "query" and [[answer.unknown_field]] belong together`)
+	}
 }
 
 func (c *checker) word(place, value string, allowed ...string) {
@@ -237,6 +259,12 @@ func (c *checker) word(place, value string, allowed ...string) {
 func (c *checker) set(s set) {
 	if !setForm.MatchString(s.Path) || s.Path == "H.2" || strings.HasPrefix(s.Path, "H.2.") {
 		c.bad("answer", "%q is no field of H, P, O or L that can be set", s.Path)
+	}
+	if given.MatchString(s.Is) {
+		if strings.Count(s.Path, ".") > 1 {
+			c.bad("answer", "%s: %s is a whole field", s.Path, s.Is)
+		}
+		return
 	}
 	for _, w := range wordForm.FindAllString(s.Is, -1) {
 		if !slices.Contains(words, w[1:len(w)-1]) {
@@ -261,16 +289,12 @@ func (p *Profile) Answer(message []byte, q record.Query, work []record.Work, now
 			return nil, fmt.Errorf("profile: work for a specimen that was not asked for")
 		}
 	}
-	return p.compose(m.Delimiters(), q, work, now)
+	return p.f.Answer.compose(m.Header(), q, work, now)
 }
 
-// compose writes the records.
-func (p *Profile) compose(d e1394.Delimiters, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
-	return compose(p.f.Answer, d, q, work, now)
-}
-
-func compose(a *answer, d e1394.Delimiters, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
-	w := &writer{a: a, d: d, q: q, now: now, numbers: map[string]int{}}
+// compose writes the records in answer to a query, whose header is h.
+func (a *answer) compose(h e1394.Record, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
+	w := &writer{a: a, d: h.Delimiters, header: h, q: q, now: now, numbers: map[string]int{}}
 	answered := map[string]bool{}
 	w.record("H", record.Work{}, nil, false)
 	for _, one := range work {
@@ -281,26 +305,30 @@ func compose(a *answer, d e1394.Delimiters, q record.Query, work []record.Work, 
 		w.patient(one)
 		w.order(one)
 	}
-	open := false
+	open := q.All && len(answered) == 0
 	for _, id := range q.Specimens {
 		if answered[id] {
 			continue
 		}
 		open = true
-		if w.a.Unknown == "order" {
-			one := record.Work{Specimen: id}
+		one := record.Work{Specimen: id}
+		switch w.a.Unknown {
+		case "order":
 			w.patient(one)
 			w.record("O", one, nil, true)
+		case "query":
+			w.record("Q", one, nil, true)
 		}
 	}
 	if len(answered) == 0 && (w.a.Unknown == "" || w.a.Unknown == "nothing") {
 		return nil, w.err
 	}
+	open = open && len(answered) == 0
 	l := "N"
-	if open && len(answered) == 0 && w.a.Unknown == "no-information" {
+	if open && w.a.Unknown == "no-information" {
 		l = "I"
 	}
-	w.terminator(l)
+	w.terminator(l, open)
 	return w.out, w.err
 }
 
@@ -308,6 +336,7 @@ func compose(a *answer, d e1394.Delimiters, q record.Query, work []record.Work, 
 type writer struct {
 	a       *answer
 	d       e1394.Delimiters
+	header  e1394.Record // of the query
 	q       record.Query
 	now     time.Time
 	numbers map[string]int
@@ -348,6 +377,10 @@ func (w *writer) record(kind string, one record.Work, tests []string, unknown bo
 		if !mine {
 			continue
 		}
+		if given.MatchString(s.Is) {
+			w.give(&r, within, strings.Trim(s.Is, "{H.}"))
+			continue
+		}
 		if !strings.Contains(s.Is, "{test}") {
 			w.set(&r, within, w.words(s.Is, one, ""))
 			continue
@@ -376,13 +409,36 @@ func (w *writer) set(r *e1394.Record, path, text string) {
 	w.err = r.Set(path, text)
 }
 
-// terminator writes L with its code, unless the profile sets it.
-func (w *writer) terminator(code string) {
+const mostComponents = 20 // of a field of the header that is given back
+
+// give puts a field of the query's header into a record, component by component.
+func (w *writer) give(r *e1394.Record, path, field string) {
+	p, err := e1394.ParsePath(field)
+	if err != nil {
+		return
+	}
+	last := bytes.Count(w.header.Raw(p), []byte{w.header.Delimiters.Component}) + 1
+	for i := range min(last, mostComponents) {
+		component := "." + strconv.Itoa(i+1)
+		w.set(r, path+component, w.header.Get(field+component))
+	}
+}
+
+// terminator writes L with its code, unless the profile sets it. open: there was
+// nothing for a specimen, and no work at all.
+func (w *writer) terminator(code string, open bool) {
 	r := w.d.NewRecord("L")
 	w.set(&r, "2", "1")
 	w.set(&r, "3", code)
-	for _, s := range w.a.Fields {
-		if within, mine := strings.CutPrefix(s.Path, "L."); mine && code != "I" {
+	fields := w.a.Fields
+	switch {
+	case open && w.a.Unknown == "no-information":
+		fields = w.a.UnknownFields
+	case open:
+		fields = slices.Concat(fields, w.a.UnknownFields)
+	}
+	for _, s := range fields {
+		if within, mine := strings.CutPrefix(s.Path, "L."); mine {
 			w.set(&r, within, s.Is)
 		}
 	}

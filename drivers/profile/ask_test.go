@@ -199,6 +199,41 @@ func TestUnknownSpecimen(t *testing.T) {
 	}
 }
 
+// What ARCHITECT gets for a specimen without orders: its query, with another state.
+// GeneXpert and Access have their names in the answer, and a terminator of their own.
+func TestAnswerGivesBackWhatTheQueryHad(t *testing.T) {
+	p := of(t, strings.Replace(e411, "deadline = \"18s\"\n", "unknown = \"query\"\n", 1)+`
+[[answer.field]]
+path = "H.5"
+is = "{H.10}"
+[[answer.field]]
+path = "H.10"
+is = "{H.5}"
+[[answer.unknown_field]]
+path = "Q.3.2"
+is = "{specimen}"
+[[answer.unknown_field]]
+path = "Q.13"
+is = "X"
+[[answer.unknown_field]]
+path = "L.3"
+is = "F"
+`)
+	message := []byte("H|@^\\|||XPERT^A B^4.8|||||LIS\rQ|1|^^S1\rL|1\r")
+	for name, c := range map[string]struct {
+		work []record.Work
+		want string
+	}{
+		"nothing": {nil, "H|@^\\|||LIS|||||XPERT^A B^4.8|TSDWN^REPLY\rQ|1|^S1||||||||||X\rL|1|F\r"},
+		"work":    {[]record.Work{{Specimen: "S1", Tests: []string{"A"}}}, "H|@^\\|||LIS|||||XPERT^A B^4.8|TSDWN^REPLY\rP|1\rO|1|S1||^^^A|R\rL|1|N\r"},
+	} {
+		got, err := p.Answer(message, p.Queries(message)[0], c.work, site)
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s: %q, want %q, %v", name, got, c.want, err)
+		}
+	}
+}
+
 // One record for each test, and several specimens in one answer.
 func TestAnswerPerTest(t *testing.T) {
 	p := of(t, strings.Replace(e411, "deadline = \"18s\"\n", "per = \"test\"\n", 1))
@@ -225,7 +260,7 @@ func TestStrangeIdentifiers(t *testing.T) {
 	p := of(t, e411)
 	for _, id := range []string{"A B", "A|B", "A^B\\C&D", "Nguyễn Văn A", "x\x01\x02\x03\x04\x05y", strings.Repeat("9", 200), "\r\n"} {
 		q := record.Query{Specimens: []string{id}}
-		got, err := p.compose(e1394.Standard, q, []record.Work{{Specimen: id, Tests: []string{"A"}}}, site)
+		got, err := p.f.Answer.compose(e1394.Record{Delimiters: e1394.Standard}, q, []record.Work{{Specimen: id, Tests: []string{"A"}}}, site)
 		if err != nil {
 			t.Errorf("%q: %v", id, err)
 			continue
@@ -255,6 +290,10 @@ func TestQueryForEverything(t *testing.T) {
 	if !q.All || len(q.Specimens) != 0 || len(q.Tests) != 0 {
 		t.Errorf("%+v", q)
 	}
+	// All that is to be done, where the specimen has a component of its own.
+	if q := p.Queries([]byte("H|\\^&\rQ|1|ALL||||||||||O\rL|1\r"))[0]; !q.All || len(q.Specimens) != 0 {
+		t.Errorf("%+v", q)
+	}
 	many := "H|\\^&\rQ|1|" + strings.Repeat("^^S\\", 1000) + "\rL|1\r"
 	if q := p.Queries([]byte(many))[0]; len(q.Specimens) != 1 { // the same one
 		t.Errorf("%d specimens", len(q.Specimens))
@@ -263,23 +302,26 @@ func TestQueryForEverything(t *testing.T) {
 
 func TestBadTablesAreSaid(t *testing.T) {
 	for tables, want := range map[string]string{
-		"[query]\nspecimen = \"Q.3\"\n":                                                 "source is missing",
-		"[query]\nsource = \"x\"\n":                                                     "specimen is missing",
-		"[query]\nsource = \"x\"\nspecimen = \"O.3\"\n":                                 "bad path",
-		"[query]\nsource = \"x\"\nspecimen = \"Q.3[2]\"\n":                              "bad path",
-		"[answer]\nsource = \"x\"\n":                                                    "no field has {test}",
-		"[answer]\nsource = \"x\"\nper = \"x\"\n":                                       "is none of",
-		"[answer]\nsource = \"x\"\ndeadline = \"soon\"\n":                               "no duration",
-		"[answer]\nsource = \"x\"\n[[answer.field]]\npath = \"H.2\"\nis = \"{test}\"\n": "no field",
-		"[answer]\nsource = \"x\"\n[[answer.field]]\npath = \"O.5\"\nis = \"{tset}\"\n": "none of the words",
-		"[answer]\nsource = \"x\"\nunknown = \"order\"\n":                               "belong together",
-		"[link]\nchecksum = \"none\"\n":                                                 "source is missing",
-		"[link]\nsource = \"x\"\nchecksum = \"md5\"\n":                                  "is none of",
-		"[link]\nsource = \"x\"\nframe_text = 99999\n":                                  "is not 1 to",
-		"[hl7]\nsource = \"x\"\n":                                                       "another protocol",
-		"[poct1a]\nsource = \"x\"\n":                                                    "another protocol",
-		"[text]\nsource = \"x\"\n":                                                      "another protocol",
-		"[au]\nsource = \"x\"\n":                                                        "another protocol",
+		"[query]\nspecimen = \"Q.3\"\n":                                                   "source is missing",
+		"[query]\nsource = \"x\"\n":                                                       "specimen is missing",
+		"[query]\nsource = \"x\"\nspecimen = \"O.3\"\n":                                   "bad path",
+		"[query]\nsource = \"x\"\nspecimen = \"Q.3[2]\"\n":                                "bad path",
+		"[answer]\nsource = \"x\"\n":                                                      "no field has {test}",
+		"[answer]\nsource = \"x\"\nper = \"x\"\n":                                         "is none of",
+		"[answer]\nsource = \"x\"\ndeadline = \"soon\"\n":                                 "no duration",
+		"[answer]\nsource = \"x\"\n[[answer.field]]\npath = \"H.2\"\nis = \"{test}\"\n":   "no field",
+		"[answer]\nsource = \"x\"\n[[answer.field]]\npath = \"O.5\"\nis = \"{tset}\"\n":   "none of the words",
+		"[answer]\nsource = \"x\"\nunknown = \"order\"\n":                                 "belong together",
+		"[answer]\nsource = \"x\"\nunknown = \"query\"\n":                                 "belong together",
+		"[answer]\nsource = \"x\"\n[[answer.field]]\npath = \"Q.3\"\nis = \"x\"\n":        "unknown = \"query\"",
+		"[answer]\nsource = \"x\"\n[[answer.field]]\npath = \"H.5.1\"\nis = \"{H.10}\"\n": "a whole field",
+		"[link]\nchecksum = \"none\"\n":                                                   "source is missing",
+		"[link]\nsource = \"x\"\nchecksum = \"md5\"\n":                                    "is none of",
+		"[link]\nsource = \"x\"\nframe_text = 99999\n":                                    "is not 1 to",
+		"[hl7]\nsource = \"x\"\n":                                                         "another protocol",
+		"[poct1a]\nsource = \"x\"\n":                                                      "another protocol",
+		"[text]\nsource = \"x\"\n":                                                        "another protocol",
+		"[au]\nsource = \"x\"\n":                                                          "another protocol",
 	} {
 		_, err := Load(fstest.MapFS{"test/profile.toml": {Data: []byte(asking + tables)}}, "test")
 		if err == nil || !strings.Contains(fmt.Sprint(err), want) {

@@ -96,5 +96,5 @@ func (a answer) varied(v *unasked, work []record.Work, now time.Time) ([]byte, e
 		return slices.ContainsFunc(v.Fields, func(with set) bool { return with.Path == s.Path })
 	})
 	a.Fields = append(fields, v.Fields...)
-	return compose(&a, e1394.Standard, record.Query{}, work, now)
+	return a.compose(e1394.Record{Delimiters: e1394.Standard}, record.Query{}, work, now)
 }

@@ -14,8 +14,9 @@ import (
 type expectation struct {
 	Reports    []report       `json:"reports,omitempty"`
 	Queries    int            `json:"queries,omitempty"`
-	Asked      []string       `json:"asked,omitempty"`  // what the queries ask for
-	Answer     []string       `json:"answer,omitempty"` // the records that hand out two tests and a patient
+	Asked      []string       `json:"asked,omitempty"`   // what the queries ask for
+	Answer     []string       `json:"answer,omitempty"`  // the records that hand out two tests and a patient
+	Unknown    []string       `json:"unknown,omitempty"` // the records for a specimen without orders
 	Consumed   map[string]int `json:"consumed,omitempty"`
 	Ignored    map[string]int `json:"ignored,omitempty"`
 	Undeclared map[string]int `json:"undeclared,omitempty"`
@@ -73,15 +74,54 @@ func expectationOf(p *profile.Profile, message []byte, e profile.Extraction) (ex
 		if q.Cancel {
 			continue
 		}
-		answer, err := p.Answer(message, q, workFor(q), time.Date(2026, 1, 14, 11, 0, 0, 0, zone))
+		answer, err := p.Answer(message, q, workFor(q), now)
 		if err != nil {
 			return x, err
 		}
-		if len(answer) > 0 {
-			x.Answer = append(x.Answer, strings.Split(strings.TrimSuffix(string(answer), "\r"), "\r")...)
+		unknown, err := p.Answer(message, q, nil, now)
+		if err != nil {
+			return x, err
 		}
+		x.Answer, x.Unknown = append(x.Answer, lines(answer)...), append(x.Unknown, lines(unknown)...)
 	}
 	return x, nil
+}
+
+// now is when profiles answer.
+var now = time.Date(2026, 1, 14, 11, 0, 0, 0, zone)
+
+// lines are the records of a message.
+func lines(message []byte) []string {
+	if len(message) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(message), "\r"), "\r")
+}
+
+// A sending is expected/download.json: what is sent to a model that takes work without
+// having asked, and how that work is taken back.
+type sending struct {
+	Download []string `json:"download"`
+	Cancel   []string `json:"cancel,omitempty"`
+}
+
+// sendingOf is nil where the profile declares none, and for another protocol than LIS02.
+func sendingOf(p *profile.Profile) (*sending, error) {
+	if p.Protocol() != profile.ASTM || !p.Downloads() {
+		return nil, nil
+	}
+	work := workFor(record.Query{})
+	records, err := p.Download(work, now)
+	if err != nil {
+		return nil, err
+	}
+	s := &sending{Download: lines(records)}
+	if !p.Cancels() {
+		return s, nil
+	}
+	records, err = p.Cancel(work, now)
+	s.Cancel = lines(records)
+	return s, err
 }
 
 // askedOf shows a query.

@@ -69,6 +69,7 @@ func Check(fsys fs.FS, dir string, o Options) []Finding {
 	for _, name := range names {
 		c.transcript(name)
 	}
+	c.sending()
 	for _, what := range c.shown.Missing() {
 		c.found(4, "transcripts", "%s is shown by no transcript", what)
 	}
@@ -238,12 +239,31 @@ func blocks(steps []transcript.Step, size int) ([][]byte, error) {
 // expected is test 3.
 func (c *checker) expected(name string, all []expectation) {
 	base := strings.TrimSuffix(path.Base(name), ".txt")
-	file := path.Join("expected", base+".json")
+	c.equal(path.Join("expected", base+".json"), all)
+}
+
+// downloads is the expected file that belongs to no transcript.
+const downloads = "download.json"
+
+// sending compares what is sent to a model that did not ask, and taken back.
+func (c *checker) sending() {
+	s, err := sendingOf(c.p)
+	if err != nil {
+		c.found(3, profile.FileName, "[answer.download]: %v", err)
+		return
+	}
+	if s != nil {
+		c.equal(path.Join("expected", downloads), s)
+	}
+}
+
+// equal compares a value with an expected file, or writes it.
+func (c *checker) equal(file string, value any) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(all); err != nil {
+	if err := encoder.Encode(value); err != nil {
 		c.found(3, file, "%v", err)
 		return
 	}
@@ -293,6 +313,9 @@ func (c *checker) orphans(transcripts []string) {
 	}
 	for _, name := range names {
 		of := path.Join(c.dir, "transcripts", strings.TrimSuffix(path.Base(name), ".json")+".txt")
+		if path.Base(name) == downloads && c.p.Downloads() {
+			continue
+		}
 		if !slices.Contains(transcripts, of) {
 			c.found(3, strings.TrimPrefix(name, c.dir+"/"), "belongs to no transcript")
 		}
