@@ -116,8 +116,8 @@ func (c analyserCommand) Run(ctx context.Context, g globals) error {
 	if c.Transcript != "" {
 		return c.speak(ctx, connect)
 	}
-	model, ok := analyser.Models[c.Profile]
-	if !ok {
+	model := analyser.Models[c.Profile]
+	if !model.MakesUp() {
 		return fmt.Errorf("there is no model %q; there are %s", c.Profile, models())
 	}
 	a := analyser.New(analyser.Options{
@@ -157,8 +157,10 @@ func (c analyserCommand) speak(ctx context.Context, connect func(context.Context
 // models are the analysers that can be played.
 func models() string {
 	var all []string
-	for name := range analyser.Models {
-		all = append(all, name)
+	for name, m := range analyser.Models {
+		if m.MakesUp() {
+			all = append(all, name)
+		}
 	}
 	slices.Sort(all)
 	return strings.Join(all, ", ")

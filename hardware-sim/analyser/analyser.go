@@ -5,6 +5,8 @@
 // not taken from the product: a simulator that shares a codec cannot find what
 // is wrong with it. An ASTM analyser asks its host for work (Ask) and takes what the
 // host sends, where Options.Take is set; without it every ENQ of the host is refused.
+// An analyser that speaks HL7, or the texts of a Beckman Coulter AU, asks and takes in
+// the way of its model; Model.Report writes what it measured of what it was told.
 package analyser
 
 import (
@@ -45,15 +47,16 @@ func (m Message) frames() []frame { return split(m.Bytes, m.frame, m.perRecord) 
 
 // Options of an Analyser.
 type Options struct {
-	Name   string    // of the connection; also seeds the messages
-	Model  Model     // what it sends
-	Seed   uint64    // equal seeds, names and starts give equal messages
-	Start  time.Time // of the run, in the analyser's zone; also makes specimen identifiers of runs differ
-	Number int       // of the analyser in the hospital, part of its specimen identifiers
-	To     []string  // the destinations that must get its results
-	Every  time.Duration
-	Limit  int          // messages in all; 0 is no limit
-	Take   func(Answer) // told of every message of the host; nil: none is taken
+	Name   string        // of the connection; also seeds the messages
+	Model  Model         // what it sends
+	Seed   uint64        // equal seeds, names and starts give equal messages
+	Start  time.Time     // of the run, in the analyser's zone; also makes specimen identifiers of runs differ
+	Number int           // of the analyser in the hospital, part of its specimen identifiers
+	To     []string      // the destinations that must get its results
+	Every  time.Duration // one made-up message so often; 0: none, only what Send is given
+	Limit  int           // messages in all; 0 is no limit
+	Take   func(Answer)  // told of every message of the host; nil: none is taken
+	Asking func(string)  // told of a specimen before the first byte of the query for it; may be nil
 	Timing Timing
 	Truth  *truth.Log
 	Log    *slog.Logger
@@ -73,6 +76,9 @@ type Analyser struct {
 	questions []string
 	stopped   bool
 	began     time.Time
+	serial    int       // of queries
+	off       time.Time // switched off until then
+	unplug    func()    // ends the conversation that is going on; nil: there is none
 }
 
 // New returns an analyser that is not connected yet.
@@ -106,6 +112,50 @@ func (a *Analyser) Sent() int {
 	return a.sent
 }
 
+// Send makes messages due, behind what is pending.
+func (a *Analyser) Send(all ...Message) {
+	for _, m := range all {
+		a.o.Truth.Offer(m.Truth)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pending = append(a.pending, all...)
+}
+
+// Pending is how many messages and queries wait for the line.
+func (a *Analyser) Pending() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.pending) + len(a.questions)
+}
+
+// Down switches the analyser off for d from now, whatever it is doing. What it has
+// measured and what it wants to ask it still knows afterwards.
+func (a *Analyser) Down(d time.Duration) {
+	a.faults.did("switched off")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.off = time.Now().Add(d)
+	if a.unplug != nil {
+		a.unplug()
+	}
+}
+
+// on waits until the analyser is switched on.
+func (a *Analyser) on(ctx context.Context) (was bool) {
+	for ctx.Err() == nil {
+		a.mu.Lock()
+		left := time.Until(a.off)
+		a.mu.Unlock()
+		if left <= 0 {
+			return was
+		}
+		was = true
+		wire.Wait(ctx, left)
+	}
+	return was
+}
+
 // Run connects, sends what is due and connects again when the line breaks,
 // until ctx ends or it was stopped and everything is acknowledged.
 func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (wire.Line, error)) {
@@ -113,8 +163,12 @@ func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (wire.
 	a.began = time.Now()
 	a.mu.Unlock()
 	for ctx.Err() == nil && !a.finished() {
+		was := a.on(ctx)
 		line, err := connect(ctx)
 		if err == nil {
+			if was {
+				deaf(line)
+			}
 			err = a.converse(ctx, line)
 			line.Close()
 		}
@@ -128,10 +182,18 @@ func (a *Analyser) Run(ctx context.Context, connect func(context.Context) (wire.
 
 // converse speaks on one line until it breaks (an error) or all is done.
 func (a *Analyser) converse(ctx context.Context, line wire.Line) error {
+	ctx, unplug := context.WithCancel(ctx)
+	defer unplug()
+	a.mu.Lock()
+	a.unplug = unplug
+	a.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { line.Close() })
 	defer stop()
-	c := &conversation{line: line, in: bufio.NewReader(line), timing: a.o.Timing, faults: &a.faults, take: a.o.Take}
+	c := &conversation{line: line, in: bufio.NewReader(line), timing: a.o.Timing, faults: &a.faults, take: a.o.Take, model: a.o.Model}
 	for {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if a.finished() {
 			return nil
 		}
@@ -168,6 +230,13 @@ func (a *Analyser) again(c *conversation, err error) error {
 }
 
 func (a *Analyser) send(ctx context.Context, c *conversation, batch []Message) error {
+	if a.o.Model.Protocol == AU {
+		err := c.texts(ctx, batch[0].Bytes)
+		if err == nil {
+			a.accepted(batch[0])
+		}
+		return err
+	}
 	if a.o.Model.Protocol == HL7 {
 		err := c.exchange(ctx, batch[0])
 		var rejected *rejectedError
@@ -208,13 +277,30 @@ func (a *Analyser) finished() bool {
 // most bounds how long a finished or injected state goes unnoticed.
 const most = 200 * time.Millisecond
 
+// soon is the same where work comes from outside.
+const soon = 20 * time.Millisecond
+
+// deaf forgets what came on a cable while the analyser was switched off.
+func deaf(line wire.Line) {
+	buf := make([]byte, 4096)
+	for {
+		line.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := line.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
 // batch is what is to be sent in the next session, oldest first: what is
 // pending, else what is due. Without anything it says how long to wait.
 func (a *Analyser) batch() ([]Message, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	wait := most
-	for !a.stopped && len(a.pending) < a.o.Model.Batch && (a.o.Limit == 0 || a.made < a.o.Limit) {
+	if a.o.Take != nil {
+		wait = soon
+	}
+	for a.o.Every > 0 && !a.stopped && len(a.pending) < a.o.Model.Batch && (a.o.Limit == 0 || a.made < a.o.Limit) {
 		next := a.began.Add(time.Duration(a.made-a.extra+1) * a.o.Every)
 		if left := time.Until(next); left > 0 {
 			wait = min(wait, left)

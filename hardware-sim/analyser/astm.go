@@ -36,6 +36,7 @@ type conversation struct {
 	timing Timing
 	faults *faults
 	take   func(Answer) // what the host sends; nil: nothing is taken
+	model  Model
 }
 
 func (c *conversation) write(ctx context.Context, b []byte) error {
@@ -72,7 +73,10 @@ func (c *conversation) reply(within time.Duration) (byte, error) {
 // listen answers what the host sends while the analyser has nothing to say: it
 // cannot receive, so it refuses every ENQ (E1381 section 6.2).
 func (c *conversation) listen(within time.Duration) error {
-	if c.take != nil {
+	switch {
+	case c.model.Protocol == HL7:
+		return c.hearHL7(within)
+	case c.take != nil && c.model.Protocol == ASTM:
 		return c.hear(within)
 	}
 	until := time.Now().Add(within)
@@ -98,6 +102,9 @@ func (c *conversation) listen(within time.Duration) error {
 func (c *conversation) session(ctx context.Context, messages []Message, accepted, doubtful func(Message)) error {
 	if err := c.establish(ctx); err != nil {
 		return err
+	}
+	if c.model.Tokens {
+		return c.tokens(ctx, messages, accepted, doubtful)
 	}
 	number := 0
 	for _, m := range messages {

@@ -21,6 +21,10 @@ type Faults struct {
 	Stalls        int           `toml:"stalls" name:"stalls" help:"Silence of StallFor in the middle of a frame." placeholder:"N"`
 	StallFor      wire.Duration `toml:"stall_for" name:"stall-for" help:"Well under the receiver's 30 s, or over it." placeholder:"DURATION"`
 	RefuseFrame   int           `toml:"refuse_frame" name:"refuse-frame" help:"A good frame of the host is refused (NAK)." placeholder:"N"`
+	IgnoreFrame   int           `toml:"ignore_frame" name:"ignore-frame" help:"A good frame of the host is taken and not answered: its ACK is lost." placeholder:"N"`
+	CutTaking     int           `toml:"cut_taking" name:"cut-taking" help:"The line breaks in the middle of what the host sends." placeholder:"N"`
+	Contend       int           `toml:"contend" name:"contend" help:"ENQ at the same moment as the host." placeholder:"N"`
+	Refuse        int           `toml:"refuse" name:"refuse" help:"What the host sends is refused: NAK to its ENQ; HL7: AE." placeholder:"N"`
 	SplitEvery    int           `toml:"split_every" name:"split-every" help:"From now on: so many characters in a write; 0 leaves it as it is." placeholder:"N"`
 }
 
@@ -44,6 +48,10 @@ func (f *faults) inject(more Faults) {
 	f.due.Abandon += more.Abandon
 	f.due.Stalls += more.Stalls
 	f.due.RefuseFrame += more.RefuseFrame
+	f.due.IgnoreFrame += more.IgnoreFrame
+	f.due.CutTaking += more.CutTaking
+	f.due.Contend += more.Contend
+	f.due.Refuse += more.Refuse
 	if more.StallFor > 0 {
 		f.due.StallFor = more.StallFor
 	}
@@ -61,11 +69,22 @@ func (f *faults) take(name string, count func(*Faults) *int) bool {
 		return false
 	}
 	*n--
+	f.count(name)
+	return true
+}
+
+// did counts what was done without being due here.
+func (f *faults) did(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count(name)
+}
+
+func (f *faults) count(name string) {
 	if f.done == nil {
 		f.done = map[string]int{}
 	}
 	f.done[name]++
-	return true
 }
 
 func (f *faults) settings() (splitEvery int, stallFor wire.Duration) {
@@ -89,4 +108,8 @@ func cutUnanswered(f *Faults) *int { return &f.CutUnanswered }
 func cutBeforeEOT(f *Faults) *int  { return &f.CutBeforeEOT }
 func abandon(f *Faults) *int       { return &f.Abandon }
 func refuseFrame(f *Faults) *int   { return &f.RefuseFrame }
+func ignoreFrame(f *Faults) *int   { return &f.IgnoreFrame }
+func cutTaking(f *Faults) *int     { return &f.CutTaking }
+func contend(f *Faults) *int       { return &f.Contend }
+func refuse(f *Faults) *int        { return &f.Refuse }
 func stalls(f *Faults) *int        { return &f.Stalls }

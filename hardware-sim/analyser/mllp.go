@@ -91,6 +91,9 @@ func (c *conversation) acknowledgement(id string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if c.told(block) {
+			continue
+		}
 		msa := wire.First(wire.Split(block), "MSA")
 		if msa != nil && msa.Field(2) == id {
 			return msa.Field(1), nil

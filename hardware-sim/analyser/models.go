@@ -15,6 +15,7 @@ import (
 const (
 	ASTM = "astm"
 	HL7  = "hl7"
+	AU   = "au" // the online texts of the Beckman Coulter AU
 )
 
 // A Model is how one model of analyser writes. The shapes follow public
@@ -25,18 +26,33 @@ type Model struct {
 	Batch     int  // messages in one session, at most
 	Frame     int  // characters of text in a frame, at most
 	PerRecord bool // a frame for each record
+	Tokens    bool // a token-wise ACK instead of frames (MAGLUMI)
 
-	message func(*generator) Message
+	message func(*generator) Message // what it makes up; nil: nothing
+	dialogue
 }
 
 // Models are the models that can be played, by profile.
 var Models = map[string]Model{
-	"sysmex-xn-l":      {Profile: "sysmex-xn-l", Protocol: ASTM, Batch: 1, Frame: 63993, message: xnL},
-	"roche-cobas-e411": {Profile: "roche-cobas-e411", Protocol: ASTM, Batch: 3, Frame: 240, message: e411},
-	"erba-xl":          {Profile: "erba-xl", Protocol: ASTM, Batch: 1, Frame: 63993, message: erba},
-	"generic-astm":     {Profile: "generic-astm", Protocol: ASTM, Batch: 2, Frame: 240, PerRecord: true, message: plain},
+	"sysmex-xn-l":      {Profile: "sysmex-xn-l", Protocol: ASTM, Batch: 1, Frame: 63993, message: xnL, dialogue: xnDialogue},
+	"roche-cobas-e411": {Profile: "roche-cobas-e411", Protocol: ASTM, Batch: 3, Frame: 240, message: e411, dialogue: cobas("cobas-e411^1")},
+	"roche-cobas-6000": {Profile: "roche-cobas-6000", Protocol: ASTM, Batch: 2, Frame: 240, dialogue: cobas("cobas6000^1")},
+	"sysmex-ca-1500":   {Profile: "sysmex-ca-1500", Protocol: ASTM, Batch: 1, Frame: 240, dialogue: ca1500},
+	"ortho-vitros":     {Profile: "ortho-vitros", Protocol: ASTM, Batch: 1, Frame: 240, PerRecord: true, dialogue: vitros},
+	"snibe-maglumi":    {Profile: "snibe-maglumi", Protocol: ASTM, Batch: 1, Frame: 63993, Tokens: true, dialogue: maglumi},
+	"erba-xl":          {Profile: "erba-xl", Protocol: ASTM, Batch: 1, Frame: 63993, message: erba, dialogue: plainDialogue},
+	"generic-astm":     {Profile: "generic-astm", Protocol: ASTM, Batch: 2, Frame: 240, PerRecord: true, message: plain, dialogue: plainDialogue},
 	"mindray-bc-5380":  {Profile: "mindray-bc-5380", Protocol: HL7, Batch: 1, message: bc5380},
+	"mindray-bs":       {Profile: "mindray-bs", Protocol: HL7, Batch: 1, dialogue: mindrayBS},
+	"roche-cobas-5800": {Profile: "roche-cobas-5800", Protocol: HL7, Batch: 1, dialogue: cobas5800},
+	"beckman-au":       {Profile: "beckman-au", Protocol: AU, Batch: 1, dialogue: beckmanAU},
 }
+
+// TwoWay reports whether the model asks for work and reports what it was told to do.
+func (m Model) TwoWay() bool { return m.query != nil && m.report != nil }
+
+// MakesUp reports whether the model has messages of its own making.
+func (m Model) MakesUp() bool { return m.message != nil }
 
 // A generator makes one message.
 type generator struct {
