@@ -24,11 +24,11 @@ const (
 type scanner struct {
 	d *decoder
 	b []byte
-	s session
+	s phase
 }
 
-// A session is what came between ENQ and EOT, or without them.
-type session struct {
+// A phase is what came between ENQ and EOT, or without them: a transfer phase of the link.
+type phase struct {
 	frames []frame
 	last   int // number of the last frame; -1: none yet
 }
@@ -49,7 +49,7 @@ func (d *decoder) astm(recording []byte) {
 		d.messages(j, nil)
 		return
 	}
-	s := &scanner{d: d, b: recording, s: session{last: -1}}
+	s := &scanner{d: d, b: recording, s: phase{last: -1}}
 	for at := 0; at < len(s.b); {
 		at = s.next(at)
 	}
@@ -78,11 +78,14 @@ func (s *scanner) next(at int) int {
 // frame takes the frame whose STX is at an offset: STX FN text ETX|ETB C1 C2 CR LF,
 // E1381 section 6.3.1.
 func (s *scanner) frame(at int) int {
+	dialect := s.d.dialect()
 	f := frame{Frame: Frame{Offset: at, Number: -1}, at: at + 1}
-	if f.at < len(s.b) && '0' <= s.b[f.at] && s.b[f.at] <= '7' {
+	switch {
+	case dialect.Unnumbered:
+	case f.at < len(s.b) && '0' <= s.b[f.at] && s.b[f.at] <= '7':
 		f.Number = int(s.b[f.at] - '0')
 		f.at++
-	} else {
+	default:
 		s.d.problem(f.at, "the frame has no frame number")
 	}
 	end := f.at
@@ -93,25 +96,50 @@ func (s *scanner) frame(at int) int {
 	f.Text, _ = text(f.text)
 	if end == len(s.b) || s.b[end] != etx && s.b[end] != etb {
 		s.d.problem(end, "the frame is cut: neither ETX nor ETB")
+		f.Length = end - at
 		s.add(f)
 		return end
 	}
 	f.End = map[byte]string{etx: "ETX", etb: "ETB"}[s.b[end]]
-	want := fmt.Sprintf("%02X", e1381.Checksum(s.b[at+1:end+1]))
-	after := end + 1
-	digits := s.b[after:min(after+2, len(s.b))]
-	switch {
-	case len(digits) < 2 || !hex(digits[0]) || !hex(digits[1]):
-		s.d.problem(after, fmt.Sprintf("the checksum is missing, should be %s", want))
-	default:
-		f.ChecksumOK = string(bytes.ToUpper(digits)) == want
-		if !f.ChecksumOK {
-			s.d.problem(after, fmt.Sprintf("checksum is %s, should be %s", digits, want))
-		}
-		after += 2
-	}
+	after := s.checksum(&f, end, dialect)
+	f.Length = after - at
 	s.add(f)
 	return after
+}
+
+// checksum looks at what stands behind ETX or ETB and returns where it ends.
+func (s *scanner) checksum(f *frame, end int, dialect e1381.Dialect) int {
+	after := end + 1
+	want := string(dialect.Digits(s.b[f.Offset+1 : after]))
+	digits := s.b[after:min(after+2, len(s.b))]
+	is := hex
+	if dialect.Check == e1381.Nibbles {
+		is = func(b byte) bool { return b&0xF0 == '0' }
+	}
+	switch {
+	case want == "":
+		f.ChecksumOK = true
+		return after
+	case len(digits) < 2 || !is(digits[0]) || !is(digits[1]):
+		s.d.problem(after, "the checksum is missing, should be "+want)
+		return after
+	}
+	f.ChecksumOK = string(bytes.ToUpper(digits)) == want
+	if !f.ChecksumOK {
+		s.d.problem(after, fmt.Sprintf("checksum is %s, should be %s", digits, want))
+	}
+	return after + 2
+}
+
+// dialect is how the profile says that the link deviates from the standard.
+func (d *decoder) dialect() e1381.Dialect {
+	switch {
+	case d.p == nil:
+		return e1381.Dialect{}
+	case d.p.Tokens():
+		return e1381.Dialect{Check: e1381.NoChecks, Unnumbered: true, Open: true}
+	}
+	return d.p.Dialect()
 }
 
 func hex(b byte) bool {
@@ -163,7 +191,7 @@ func (s *scanner) end() {
 	if len(s.s.frames) > 0 {
 		s.d.messages(j, s.s.frames)
 	}
-	s.s = session{last: -1}
+	s.s = phase{last: -1}
 }
 
 // joined is text put together from several places of the recording.
@@ -192,6 +220,7 @@ func (j *joined) offset(at int) int {
 type line struct {
 	text   []byte
 	offset int
+	at     int // in the joined text
 }
 
 // messages cuts the text of a session into messages, H to L.
@@ -204,7 +233,7 @@ func (d *decoder) messages(j *joined, frames []frame) {
 	}
 	done := func(end int) {
 		if len(message) > 0 {
-			d.message(message, take(&frames, end))
+			d.message(j, message, take(&frames, end))
 		}
 		message, open = nil, false
 	}
@@ -213,7 +242,7 @@ func (d *decoder) messages(j *joined, frames []frame) {
 		if i := bytes.IndexAny(j.text[at:], "\r\n"); i >= 0 {
 			end = at + i
 		}
-		l := line{j.text[at:end:end], j.offset(at)}
+		l := line{j.text[at:end:end], j.offset(at), at}
 		at = end + 1
 		if l = d.unnumbered(l); len(bytes.Trim(l.text, " \t\x00\x1A\x04\x05\x06\x15")) == 0 {
 			continue
@@ -248,13 +277,16 @@ func (d *decoder) messages(j *joined, frames []frame) {
 // unnumbered takes off the frame number that some hosts and some recordings leave
 // before a record.
 func (d *decoder) unnumbered(l line) line {
-	trimmed := line{bytes.TrimPrefix(l.text, byteOrderMark), l.offset}
-	number, record := numbered(trimmed.text)
+	if bytes.HasPrefix(l.text, byteOrderMark) {
+		n := len(byteOrderMark)
+		l = line{l.text[n:], l.offset + n, l.at + n}
+	}
+	number, record := numbered(l.text)
 	if number == "" {
-		return trimmed
+		return l
 	}
 	d.problem(l.offset, fmt.Sprintf("frame number %s stands before the record, without STX", number))
-	return line{record, l.offset + 1}
+	return line{record, l.offset + 1, l.at + 1}
 }
 
 // numbered splits a frame number from a record: "2P|1".
@@ -273,7 +305,7 @@ func terminator(b []byte, field byte) bool {
 }
 
 // message puts out one message.
-func (d *decoder) message(lines []line, frames []Frame) {
+func (d *decoder) message(j *joined, lines []line, frames []Frame) {
 	m := Message{Offset: lines[0].offset, Frames: frames, Records: []Record{}, delimiter: '|'}
 	if !headerRecord(lines[0].text) {
 		d.problem(m.Offset, "records outside of a message: no H record before them")
@@ -290,15 +322,21 @@ func (d *decoder) message(lines []line, frames []Frame) {
 		m.delimiter = d
 	}
 	foreign := false
-	for _, r := range parsed.Records {
+	for n, r := range parsed.Records { // each of a line of its own
 		fields := r.Fields()
+		places := make([]int, len(fields))
+		at := lines[n].at
+		for i, f := range fields {
+			places[i] = j.offset(at)
+			at += len(f) + 1
+		}
 		for i, f := range fields {
 			ok := true
 			if fields[i], ok = text([]byte(f)); !ok {
 				foreign = true
 			}
 		}
-		m.Records = append(m.Records, Record{Type: fields[0], Fields: fields})
+		m.Records = append(m.Records, Record{Type: fields[0], Fields: fields, places: places})
 	}
 	if foreign {
 		d.problem(m.Offset, "text that is not UTF-8 is shown as ISO 8859-1")

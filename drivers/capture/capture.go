@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 
 	"nhip/drivers/profile"
+	"nhip/gateway/record"
 )
 
 // An Output is what `nhip decode` prints.
@@ -39,6 +40,8 @@ type Message struct {
 	Frames       []Frame  `json:"frames"` // LIS01 frames that begin in the message; none for bare records and HL7
 	Records      []Record `json:"records"`
 	Results      []Result `json:"results"`
+	// Reports are Results as the profile hands them on.
+	Reports []record.Report `json:"-"`
 	// Consumed counts what carries no result, by kind; Ignored the result records
 	// that the profile leaves out, by code.
 	Consumed map[string]int `json:"consumed,omitempty"`
@@ -54,16 +57,29 @@ type Frame struct {
 	End        string `json:"end"`    // "ETX", "ETB", or empty where the frame was cut
 	ChecksumOK bool   `json:"checksum_ok"`
 	Repeated   bool   `json:"repeated,omitempty"` // sent again; its text counts once
+	Length     int    `json:"-"`                  // in bytes, from STX to the checksum
 	Text       string `json:"text"`
 }
 
 // A Record is an ASTM record or an HL7 segment. Fields are the texts on the wire,
 // not unescaped, as UTF-8: what is not UTF-8 is read as ISO 8859-1 (HL7: as
 // MSH-18 says) and named in a problem. Field n of LIS02 is Fields[n-1], the
-// record type being field 1; SEG-n of HL7 is Fields[n].
+// record type being field 1; SEG-n of HL7 is Fields[n]. Where a driver names the
+// fields, Names has the name of each.
 type Record struct {
 	Type   string   `json:"type"`
 	Fields []string `json:"fields"`
+	Names  []string `json:"names,omitempty"`
+
+	places []int // of the fields in the recording
+}
+
+// Place is where Fields[i] begins in the recording; -1: it is not known.
+func (r Record) Place(i int) int {
+	if i < 0 || i >= len(r.places) {
+		return -1
+	}
+	return r.places[i]
 }
 
 // A Result is a result as the profile reads it. Observed is RFC 3339 with the
@@ -115,12 +131,12 @@ func Decode(recording []byte, protocol string, p *profile.Profile, zone *time.Lo
 	for _, c := range all {
 		for _, from := range []Side{Device, Host, Unknown} {
 			said := c.Said(from)
-			if len(said) == 0 {
-				continue
-			}
 			use := p
 			if from == Host {
 				use = nil // a profile reads what its device says
+			}
+			if len(said) == 0 || use == nil && ownProtocol(p) {
+				continue
 			}
 			part, err := decodeBytes(said, protocol, use, zone)
 			if errors.Is(err, ErrUnreadable) {
@@ -150,8 +166,19 @@ func (o *Output) add(part Output, conversation string, from Side) {
 	}
 }
 
+// messages is the protocol of the messages that a profile reads.
+func messages(p *profile.Profile) string {
+	if p.Protocol() == profile.LAW {
+		return "hl7"
+	}
+	return p.Protocol()
+}
+
 // decodeBytes reads the bytes themselves.
 func decodeBytes(recording []byte, protocol string, p *profile.Profile, zone *time.Location) (Output, error) {
+	if ownProtocol(p) && (protocol == "" || protocol == "auto") {
+		return decodeItems(recording, p, zone)
+	}
 	copied := uncaret(recording)
 	if copied != nil {
 		recording = copied.text
@@ -159,7 +186,7 @@ func decodeBytes(recording []byte, protocol string, p *profile.Profile, zone *ti
 	if protocol == "" || protocol == "auto" {
 		protocol = detect(recording)
 	}
-	if p != nil && (protocol == "astm" || protocol == "hl7") && p.Protocol() != protocol {
+	if p != nil && (protocol == "astm" || protocol == "hl7") && messages(p) != protocol {
 		return Output{}, errors.New("capture: the recording is " + protocol + ", profile " + p.ID() + " is for " + p.Protocol())
 	}
 	d := &decoder{p: p, zone: zone, out: Output{Protocol: protocol, Messages: []Message{}, Problems: []Problem{}}}
@@ -271,7 +298,7 @@ func (d *decoder) results(m *Message, message []byte) {
 	for _, what := range e.Problems {
 		d.problem(m.Offset, what)
 	}
-	m.Consumed, m.Ignored = e.Consumed, e.Ignored
+	m.Consumed, m.Ignored, m.Reports = e.Consumed, e.Ignored, e.Reports
 	for _, report := range e.Reports {
 		for _, r := range report.Results {
 			observed := r.Observed.Text

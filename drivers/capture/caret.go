@@ -17,7 +17,7 @@ var (
 // component delimiter and stays. Line ends inside of a frame become the CR that a
 // record has, since copying has changed them; nil: the recording is not of this kind.
 func uncaret(recording []byte) *joined {
-	if bytes.IndexByte(recording, stx) >= 0 || !caretFrame.Match(recording) {
+	if bytes.IndexByte(recording, stx) >= 0 || !bytes.Contains(recording, []byte("^B")) || !caretFrame.Match(recording) {
 		return nil
 	}
 	j := &joined{}
@@ -60,7 +60,15 @@ func (d *decoder) relocate(j *joined) {
 		m := &d.out.Messages[i]
 		m.Offset = j.offset(m.Offset)
 		for k := range m.Frames {
-			m.Frames[k].Offset = j.offset(m.Frames[k].Offset)
+			f := &m.Frames[k]
+			end := j.offset(f.Offset+f.Length-1) + 1
+			f.Offset = j.offset(f.Offset)
+			f.Length = end - f.Offset
+		}
+		for _, r := range m.Records {
+			for k := range r.places {
+				r.places[k] = j.offset(r.places[k])
+			}
 		}
 	}
 	d.out.Problems = append([]Problem{{What: "control characters stand as ^B and the like: a copy from a screen, whose line ends may have been others"}}, d.out.Problems...)

@@ -72,9 +72,13 @@ func (d *decoder) hl7Message(message []byte, offset int) {
 		return
 	}
 	m := Message{Offset: offset, Frames: []Frame{}, Records: []Record{}, Results: []Result{}}
+	at := 0
 	for _, s := range parsed.Segments() {
 		r := Record{Type: s.Name, Fields: make([]string, 1, s.Fields()+1)}
 		r.Fields[0] = s.Name
+		at += max(bytes.Index(message[at:], s.Bytes()), 0)
+		r.places = places(s.Bytes(), s.Fields(), offset+at)
+		at += len(s.Bytes())
 		for n := 1; n <= s.Fields(); n++ {
 			field, ok := text(s.Raw(strconv.Itoa(n)))
 			if !ok {
@@ -88,6 +92,27 @@ func (d *decoder) hl7Message(message []byte, offset int) {
 		d.results(&m, message)
 	}
 	d.out.Messages = append(d.out.Messages, m)
+}
+
+// places are where the fields of a segment begin. MSH-1 is the separator itself.
+func places(segment []byte, fields, offset int) []int {
+	all := append(make([]int, 0, fields+1), offset)
+	if len(segment) < 4 {
+		return all
+	}
+	separator, at := segment[3], 3
+	if string(segment[:3]) == "MSH" {
+		all = append(all, offset+at)
+	}
+	for len(all) <= fields && at < len(segment) {
+		all = append(all, offset+at+1)
+		next := bytes.IndexByte(segment[at+1:], separator)
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	return all
 }
 
 // String is the problem as a line of text.

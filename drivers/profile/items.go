@@ -66,6 +66,10 @@ func (p *Profile) records(message []byte) ([]item.Record, []string, error) {
 	}
 }
 
+// Items takes a message of a protocol that is neither LIS02 nor HL7 apart. The second
+// result is what is wrong with it, in words and without patient data.
+func (p *Profile) Items(message []byte) ([]item.Record, []string, error) { return p.records(message) }
+
 // itemRecord is a record of a driver as an element.
 type itemRecord struct{ r item.Record }
 

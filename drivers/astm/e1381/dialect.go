@@ -35,9 +35,9 @@ func (d Dialect) Receiver(maxFrame, maxMessage int) *Receiver {
 // Sender returns a sender of this dialect in the neutral state.
 func (d Dialect) Sender(role Role) *Sender { return &Sender{role: role, dialect: d} }
 
-// digits are what stands behind the block, which goes from the frame number to ETB
-// or ETX.
-func (d Dialect) digits(block []byte) []byte {
+// Digits are what stands behind the block, which goes from the frame number to ETB
+// or ETX; nothing where frames are not checked.
+func (d Dialect) Digits(block []byte) []byte {
 	sum := Checksum(block)
 	switch d.Check {
 	case NoChecks:
@@ -58,7 +58,7 @@ func (d Dialect) digits(block []byte) []byte {
 // wrong says in words what is wrong with the checksum of a block, if anything is.
 // Hexadecimal digits are good in lower case too.
 func (d Dialect) wrong(block []byte, digits [2]byte) string {
-	want := d.digits(block)
+	want := d.Digits(block)
 	if want == nil {
 		return ""
 	}
@@ -86,6 +86,6 @@ func (d Dialect) append(b []byte, f Frame, number int) []byte {
 		b = append(b, '0'+byte(number&7))
 	}
 	b = append(append(b, f.Text...), f.End)
-	b = append(b, d.digits(b[start:])...)
+	b = append(b, d.Digits(b[start:])...)
 	return append(b, CR, LF)
 }
