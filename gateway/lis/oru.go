@@ -4,6 +4,7 @@
 package lis
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -32,6 +33,7 @@ type ResultOptions struct {
 	ControlID string // MSH-10, at most 20 characters
 	Now       time.Time
 	Resend    bool   // the device sent the same before
+	Older     bool   // a newer result went out before; a person lets this one go on
 	Form      string // FormORU where it is empty
 	// Structured lets a value with a comparator (">100", "1:128") be of type SN; else
 	// it is text.
@@ -265,6 +267,9 @@ func (w *writer) about(r record.Report, o ResultOptions, first bool) {
 	if first && o.Resend {
 		note("sent again by the device: the same message was received before")
 	}
+	if first && o.Older {
+		note("an older result: a newer one was sent before; sent because a person has decided so")
+	}
 	if first {
 		for _, c := range r.Comments {
 			note(c)
@@ -324,7 +329,7 @@ func (w *writer) result(n int, r record.Report, x record.Result, ends Ends) {
 	w.set("1", fmt.Sprint(n))
 	w.set("3.1", x.Code)
 	w.set("3.2", x.Text)
-	w.set("3.3", "99"+strings.ToUpper(r.Device.Profile))
+	w.set("3.3", cmp.Or(x.System, "99"+strings.ToUpper(r.Device.Profile)))
 	if x.LOINC != "" {
 		w.set("3.4", x.LOINC)
 		w.set("3.6", "LN")
@@ -350,6 +355,10 @@ func (w *writer) result(n int, r record.Report, x record.Result, ends Ends) {
 	}
 	w.set("18.1", serial)
 	w.set("18.2", r.Device.Profile)
+	if r.Device.MaMay != "" { // OBX-18 repeats for the parts of the equipment; EI.1 is the number in the institution's list
+		w.set("18[2].1", r.Device.MaMay)
+		w.set("18[2].2", "MA_MAY")
+	}
 	w.set("19", deviceTime(x.Analysed))
 	notes := x.Comments
 	if !x.Declared {

@@ -13,6 +13,7 @@ type Device struct {
 	Model      string // as the device names itself, e.g. "XN-550"
 	Serial     string // as the device names itself
 	Software   string
+	MaMay      string `json:",omitempty"` // the site's code of the machine (MA_MAY); empty: none
 }
 
 // A Patient is the patient as the device named one. Nothing is matched here.
@@ -71,7 +72,8 @@ func (r Report) Stat() bool { return r.Priority == "S" || r.Priority == "STAT" }
 
 // A Result is one value of a Report.
 type Result struct {
-	Code     string // the device's test code
+	Code     string // the device's test code, or the site's for it
+	System   string `json:",omitempty"` // the coding system of a code of the site's; empty: the code is the device's
 	Text     string // its name where known
 	LOINC    string // from the profile; empty: not mapped
 	Declared bool   // the profile knows the code
