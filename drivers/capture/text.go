@@ -24,7 +24,7 @@ func Text(w io.Writer, o Output, lang string) error {
 	}
 	t.line("\n%s", t.say("What is wrong:", "Những chỗ sai:"))
 	for _, p := range o.Problems {
-		t.line("  %s %d%s: %s", t.say("byte", "byte"), p.Offset, where(p.Conversation, p.From), clean(p.What))
+		t.line("  %s %d%s: %s", t.say("byte", "byte"), p.Offset, where(p.Conversation, p.From), clean(p.In(lang)))
 	}
 	return t.err
 }
@@ -97,31 +97,48 @@ func (t *printer) message(n int, protocol string, m Message) {
 }
 
 func (t *printer) record(protocol string, r Record) {
-	first := 0
-	name := ""
-	if protocol == "hl7" {
-		name = describe.Segment(r.Type).In(t.lang)
-	} else {
-		first = 1
-		name = recordNames[r.Type].in(t.lang)
-	}
-	t.line("  %s%s", clean(r.Type), prefixed("  ", name))
+	t.line("  %s%s", clean(r.Type), prefixed("  ", RecordName(protocol, r.Type, t.lang)))
 	for i, text := range r.Fields {
 		if i == 0 || text == "" {
 			continue
 		}
-		n := i + first
-		label, path := "", ""
-		if protocol == "hl7" {
-			label, path = describe.Field(r.Type, n).In(t.lang), fmt.Sprintf("%s-%d", clean(r.Type), n)
-		} else {
-			label, path = fieldNames[fmt.Sprintf("%s.%d", r.Type, n)].in(t.lang), fmt.Sprintf("%s.%d", clean(r.Type), n)
-		}
+		path, name := r.Path(protocol, i), r.FieldName(protocol, i, t.lang)
 		if runes := []rune(text); len(runes) > maxShown {
 			text = string(runes[:maxShown]) + fmt.Sprintf("… (%d)", len(runes))
 		}
-		t.line("    %-7s %-28s %s", path, label, clean(text))
+		t.line("    %-7s %-28s %s", clean(path), name, clean(text))
 	}
+}
+
+// RecordName is what a record or segment is, in a language; empty: not known.
+func RecordName(protocol, recordType, lang string) string {
+	if protocol == "hl7" {
+		return describe.Segment(recordType).In(lang)
+	}
+	return recordNames[recordType].in(lang)
+}
+
+// Path is the place of Fields[i] as profiles and manuals write it: "R.4", "OBX-5", and
+// "R.value" where a driver names the fields.
+func (r Record) Path(protocol string, i int) string {
+	switch {
+	case i < len(r.Names):
+		return r.Type + "." + r.Names[i]
+	case protocol == "hl7":
+		return fmt.Sprintf("%s-%d", r.Type, i)
+	}
+	return fmt.Sprintf("%s.%d", r.Type, i+1)
+}
+
+// FieldName is what Fields[i] is by the standard, in a language; empty: not known.
+func (r Record) FieldName(protocol string, i int, lang string) string {
+	switch {
+	case len(r.Names) > 0:
+		return ""
+	case protocol == "hl7":
+		return describe.Field(r.Type, i).In(lang)
+	}
+	return fieldNames[r.Path(protocol, i)].in(lang)
 }
 
 // maxShown is how many characters of a field are shown.

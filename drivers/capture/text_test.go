@@ -39,3 +39,21 @@ func TestEveryNameIsInBothLanguages(t *testing.T) {
 		}
 	}
 }
+
+// Every sentence that the package says of a recording is there in Vietnamese.
+func TestWhatIsWrongIsSaidInVietnamese(t *testing.T) {
+	for _, recording := range []string{
+		"\x02H|\\^&\r\x0300\r\n", "\x021H|\\^&\rR|1|^^^X|1\r\x03ZZ\r\n\x022L|1\r\x0300\r\nxx\x024L\x03", "1H|\\^&\rQ|1\r",
+		"R|1|^^^A|5\rH|\\^&\rP|1|\xff\rH|\\^&\r", "\x0b\x1c\x0bMSH|^~\\&|A\r", "MSH|^~\\&|A\r\x1c", "^B1H|\\^&\n",
+	} {
+		o, err := Decode([]byte(recording), "auto", nil, nil)
+		if err != nil {
+			t.Errorf("%q: %v", recording, err)
+		}
+		for _, p := range o.Problems {
+			if p.In("vi") == p.What || p.In("en") != p.What {
+				t.Errorf("%q stays %q", p.What, p.In("vi"))
+			}
+		}
+	}
+}
