@@ -16,6 +16,8 @@ type For struct {
 	Report      int    `json:"report,omitempty"`
 	// Order is the number of the order that a person says the report is of.
 	Order string `json:"order,omitempty"`
+	// Older: a person lets the report go on though a newer one has gone out.
+	Older bool `json:"older,omitempty"`
 }
 
 // Again is the value of an item in Interpret for a part of an entry that was
@@ -27,8 +29,15 @@ func (f For) Again() []byte {
 	case f.Report == 0:
 		return fmt.Appendf(nil, "%s/%s/%d", Again, f.Destination, f.Part)
 	}
-	return fmt.Appendf(nil, "%s/%s/%d/%d/%s", Again, f.Destination, f.Part, f.Report, url.PathEscape(f.Order))
+	b := fmt.Appendf(nil, "%s/%s/%d/%d/%s", Again, f.Destination, f.Part, f.Report, url.PathEscape(f.Order))
+	if f.Older {
+		b = append(b, older...)
+	}
+	return b
 }
+
+// older ends the value of an item of a report that is known to be older.
+const older = "/older"
 
 // AgainFor reads what For.Again wrote. ok is false for all other values.
 func AgainFor(value []byte) (f For, ok bool) {
@@ -36,8 +45,9 @@ func AgainFor(value []byte) (f For, ok bool) {
 	if !ok {
 		return For{}, false
 	}
+	rest, f.Older = strings.CutSuffix(rest, older)
 	all := strings.Split(rest, "/")
-	if len(all) != 2 && len(all) != 4 {
+	if len(all) != 4 && (len(all) != 2 || f.Older) {
 		return For{}, false
 	}
 	f.Destination = all[0]

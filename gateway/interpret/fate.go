@@ -44,6 +44,11 @@ func (f Fate) encode() []byte {
 func (f Fate) with(part Fate) Fate {
 	f.Sent = append(slices.Clone(f.Sent), part.Sent...)
 	f.Held += part.Held - 1
+	for _, name := range part.Index {
+		if !slices.Contains(f.Index, name) {
+			f.Index = append(slices.Clone(f.Index), name)
+		}
+	}
 	for _, k := range part.Consumed {
 		if !slices.Contains(f.Consumed, k) {
 			f.Consumed = append(slices.Clone(f.Consumed), k)

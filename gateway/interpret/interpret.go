@@ -93,6 +93,7 @@ type outcome struct {
 	observed   []record.Observation
 	controls   []record.Report // of control material, for their charts
 	marks      []orders.Mark   // how far orders are
+	measured   []measured      // its reports, as they came
 	notes      map[string]int  // counted for people, outside the conservation sum
 	before     *Fate           // only a part of the entry is interpreted again: what the rest became
 }
@@ -152,6 +153,9 @@ type reader struct {
 	finishes    map[string]Finish
 	over        string // the kind under which the message ends here: an intake.Application has said so
 	knows       Knowledge
+	ref         storage.Ref                        // of the entry
+	before      func(measured) ([]measured, error) // what else came of the specimen and orders of a report; nil: nobody looks
+	batch       []measured                         // what the batch under way has made
 }
 
 // read says what becomes of an entry.
@@ -249,11 +253,13 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			continue
 		}
 		of, ok := r.ordered(o, c, rep, i+1, e)
-		if !ok {
+		hold, old := r.older(o, x.Reports[i], i+1, of, e)
+		if !ok || hold {
 			continue
 		}
+		r.answers(o, of)
 		for _, d := range to {
-			r.render(o, rep, of, d, e, now.In(c.Zone))
+			r.render(o, rep, of, d, e, now.In(c.Zone), old)
 		}
 	}
 }
@@ -288,16 +294,20 @@ func (r *reader) ordered(o *outcome, c Connection, rep record.Report, n int, e i
 	case of.Without:
 		o.note("without an order", 1)
 	}
+	return of, true
+}
+
+// answers notes the orders that a report answers, which goes out.
+func (r *reader) answers(o *outcome, of lab.Finding) {
 	o.marks = append(o.marks, of.Marks...)
 	for _, x := range of.Ordered {
 		o.find(intake.Order, x.Order.Placer.ID)
 	}
-	return of, true
 }
 
-func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time) {
+func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time, old bool) {
 	id := r.series.Take()
-	b, what, err := r.results(rep, of, d, id, now, e.Resend)
+	b, what, err := r.results(rep, of, d, id, now, e.Resend, old)
 	if err != nil {
 		o.hold(rep.Specimen.ID, reason.NotRendered, err.Error())
 		return
@@ -305,7 +315,7 @@ func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.D
 	o.out = append(o.out, outbound{
 		destination: d.Name,
 		ticket:      delivery.Ticket{ID: id, What: what, Of: rep.Specimen.ID, Stat: rep.Stat() || slices.ContainsFunc(rep.Results, func(x record.Result) bool { return critical(x.Flag) })},
-		group:       Group("specimen", rep.Specimen.ID),
+		group:       line(rep, of),
 		body:        b,
 	})
 }

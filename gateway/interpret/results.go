@@ -65,9 +65,9 @@ func (t StatusTo) wants(link string) bool { return len(t.Links) == 0 || slices.C
 // results renders a report for a destination, with the patient who its number stands
 // for now. So a result that was held while its patient was merged goes on under the
 // surviving one; what was rendered before stays as it is.
-func (r *reader) results(rep record.Report, of lab.Finding, d route.Destination, id string, now time.Time, resend bool) (b []byte, what string, err error) {
+func (r *reader) results(rep record.Report, of lab.Finding, d route.Destination, id string, now time.Time, resend, old bool) (b []byte, what string, err error) {
 	how := r.knows.Renderings[d.Name]
-	o := lis.ResultOptions{Ends: r.ends(d), ControlID: id, Now: now, Resend: resend, Form: how.Form, Structured: how.Structured, Ordered: of.Ordered, Patient: of.Patient}
+	o := lis.ResultOptions{Ends: r.ends(d), ControlID: id, Now: now, Resend: resend, Older: old, Form: how.Form, Structured: how.Structured, Ordered: of.Ordered, Patient: of.Patient}
 	if p := rep.Patient; o.Patient == nil && p != nil && r.knows.Merged != nil {
 		if person, ok := r.knows.Merged(rep.Device.Connection, p.ID); ok {
 			o.Patient = &person

@@ -72,6 +72,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.Now = time.Now
 	}
 	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, finishes: w.Finish, maps: w.Maps, knows: w.Knows}
+	r.before = w.before(r)
 	queued := w.Store.Wait(intake.Interpret)
 	var next uint64
 	for {
@@ -132,6 +133,7 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 	b := new(storage.Batch)
 	sums := map[string]int64{}
 	before := r.series.s
+	r.batch = nil
 	var marks []orders.Mark
 	var changes, bytes, done int
 	for _, item := range items {
@@ -164,6 +166,10 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 			w.Log.Error("held", "connection", e.Connection, "item", item.Seq, "reason", h.why)
 		}
 		marks = append(marks, o.marks...)
+		for _, m := range o.measured {
+			m.sent = len(o.out) > 0
+			r.batch = append(r.batch, m)
+		}
 		done++
 	}
 	addAll(b, sums)
@@ -189,6 +195,7 @@ func (w *Worker) one(r *reader, item storage.QueueItem, now time.Time) (intake.E
 		o.hold("", reason.Damaged, err.Error())
 		return e, o
 	}
+	r.ref = item.About[0]
 	r.over, _ = intake.Ends(item.Value)
 	r.released = len(item.Value) > 0 && r.over == "" // intake.Again
 	r.to = nil

@@ -35,6 +35,7 @@ const (
 	SeveralOrders   Code = "order.several"          // {0}
 	NotOrdered      Code = "order.not-ordered"      //
 	AlreadyResulted Code = "order.resulted"         //
+	Older           Code = "result.older"           // {0}: the tests
 )
 
 // Why a map of fields could not make of a message what is sent.
@@ -160,6 +161,7 @@ var texts = map[Code][2]string{
 	SeveralOrders:      {"several orders ask for test {0} on this specimen", "nhiều chỉ định cùng yêu cầu xét nghiệm {0} trên mẫu này"},
 	NotOrdered:         {"none of these tests was ordered for this specimen", "không có xét nghiệm nào trong số này được chỉ định cho mẫu này"},
 	AlreadyResulted:    {"the order has its result already, and is of another day: the identifier may have been used again", "chỉ định đã có kết quả và thuộc ngày khác: mã mẫu có thể đã được dùng lại"},
+	Older:              {"a newer result of {0} has gone out already; released once more, this older one goes out after it, marked", "đã gửi đi kết quả mới hơn của {0}; cho qua thêm một lần nữa thì kết quả cũ này vẫn được gửi sau, có ghi chú"},
 	NoSpecimen:         {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
 	NoControlID:        {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
 	OtherBytes:         {"other bytes under a SOP Instance UID that came before ({0}); both are kept", "nội dung khác dưới một SOP Instance UID đã nhận trước đó ({0}); cả hai đều được lưu"},

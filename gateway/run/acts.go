@@ -272,12 +272,13 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	}
 	to := heldFor(item)
 	part := to != intake.For{}
+	to.Older = to.Report > 0 && heldAs(item, reason.Older)
 	act := "release"
 	if order != "" {
 		if to.Report == 0 {
 			return 0, control.Bad("held/%d is not held for its order", seq)
 		}
-		to.Order, act = order, "match"
+		to.Order, to.Older, act = order, false, "match"
 	}
 	if len(fate.Sent) > 0 && !part {
 		return 0, control.Bad("held/%d is a part of a message whose other parts were sent: interpreting it again would send those twice", seq)
@@ -311,6 +312,12 @@ func heldFor(item storage.QueueItem) intake.For {
 		return intake.For{} // the item can be released as a whole
 	}
 	return t.For
+}
+
+// heldAs reports whether an item of HeldQueue is held for this reason.
+func heldAs(item storage.QueueItem, why reason.Code) bool {
+	t, err := intake.DecodeHeldTicket(item.Value)
+	return err == nil && t.Reason.Code == why
 }
 
 // heldOf finds all that is held of one entry.
