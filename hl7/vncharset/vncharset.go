@@ -3,6 +3,10 @@
 // those that live in fonts only: TCVN3 (ABC), VNI and VPS. Text comes out composed
 // (NFC), and may go in composed or not. None of them is in table 0211 of HL7 or a
 // Specific Character Set of DICOM, so they are chosen by configuration only.
+//
+// Names is how a machine that knows no more than one of them, or only ASCII, is written
+// to and read: what it cannot show is folded, cut at a letter, and never a control
+// character.
 package vncharset
 
 import (
@@ -23,6 +27,7 @@ type Charset struct {
 	name    string
 	decoder map[string]rune // by one byte or two
 	encoder map[rune]string
+	marks   [256]bool        // bytes that are part of a letter of two
 	rest    *charmap.Charmap // bytes that are no letter; nil: they are no characters
 	tones   bool             // a tone may be a byte of its own after the letter
 	capital bool             // capitals were made by a font of capitals
@@ -103,6 +108,9 @@ func (c *Charset) letter(r rune, digits string) {
 	}
 	c.decoder[string(b)] = r
 	c.encoder[r] = string(b)
+	if len(b) == 2 {
+		c.marks[b[1]] = true
+	}
 }
 
 // Name is the name that the set is known by here.
@@ -225,7 +233,7 @@ func (c *Charset) byteOf(r rune) (byte, bool) {
 	}
 	b, ok := c.rest.EncodeRune(r)
 	_, taken := c.decoder[string([]byte{b})]
-	return b, ok && !taken
+	return b, ok && !taken && !c.marks[b]
 }
 
 // splitTone takes the tone off a letter; 0 where it has none. One with two tones has
