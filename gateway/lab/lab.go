@@ -56,8 +56,20 @@ type Desk struct {
 	// Merged gives who a patient number that an analyser says stands for now; see
 	// interpret.Knowledge. It may be nil.
 	Merged func(connection, number string) (record.Person, bool)
-	Log    *slog.Logger
-	Now    func() time.Time // nil: time.Now
+	// FirstAsks: a service that one analyser has asked for and got is for no other. Else
+	// the first that reports it has done it.
+	FirstAsks bool
+	Log       *slog.Logger
+	Now       func() time.Time // nil: time.Now
+
+	pushers []*Pusher
+}
+
+// claimed reports whether a service is another device's, because that has asked for it.
+func (d *Desk) claimed(e orders.Entry, service int, device string) bool {
+	return d.FirstAsks && slices.ContainsFunc(e.Given, func(g orders.Given) bool {
+		return g.Service == service && g.Device != device && g.Asked && g.Has()
+	})
 }
 
 func (d *Desk) now() time.Time {
@@ -165,7 +177,7 @@ func (w *Work) Work(ctx context.Context, q record.Query) ([]record.Work, error) 
 // mine are the pending services that this analyser can do, of those that it asks for.
 func (w *Work) mine(p patient, asked []string, now time.Time) (all []orders.Match) {
 	for _, m := range p.pending() {
-		if len(w.tests(m.Service, asked, now)) > 0 {
+		if len(w.tests(m.Service, asked, now)) > 0 && !w.desk.claimed(m.Entry, m.Service.ID, w.analyser.Name) {
 			all = append(all, m)
 		}
 	}
@@ -229,16 +241,35 @@ func demographics(p record.Person) *record.Patient {
 	return out
 }
 
-// Handed notes that the analyser has acknowledged its work on the link. It is not yet
-// that it runs it.
+// Handed notes that the analyser has acknowledged its work on the link, which is not
+// yet that it runs it, or that it has not, and why.
 func (w *Work) Handed(_ record.Query, work []record.Work, err error) {
 	if err != nil {
 		w.desk.Log.Error("work not taken by the analyser", "analyser", w.analyser.Name, "specimens", len(work), "error", err)
-		return
 	}
+	now := w.desk.now()
 	for _, x := range work {
-		w.mark(x, record.Acknowledged)
+		for _, s := range x.Services {
+			e, ok, read := w.desk.Orders.Get(s.Order)
+			if read != nil || !ok || e.Service(s.Service) == nil || err != nil && w.has(e, s.Service) {
+				continue
+			}
+			g := given(w.analyser, e, *e.Service(s.Service), x.Specimen, now)
+			g.Version, g.Asked, g.State, g.Refs = s.Version, true, orders.Taken, references(x.Tests, x.References, g.Tests)
+			m := orders.Mark{Order: s.Order, Version: s.Version, Service: s.Service, Progress: record.Acknowledged, Device: w.analyser.Name, At: now, Given: &g}
+			if err != nil {
+				m.Progress, g.State, g.Why = "", orders.Refused, reason.Text(err.Error())
+			}
+			w.desk.Orders.Mark(m)
+		}
 	}
+}
+
+// has reports whether the analyser has a service from an earlier time.
+func (w *Work) has(e orders.Entry, service int) bool {
+	return slices.ContainsFunc(e.Given, func(g orders.Given) bool {
+		return g.Service == service && g.Device == w.analyser.Name && g.Has()
+	})
 }
 
 func (w *Work) mark(x record.Work, p record.Progress) {

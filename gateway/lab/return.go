@@ -2,13 +2,14 @@ package lab
 
 import (
 	"context"
+	"slices"
 
 	"nhip/gateway/orders"
 	"nhip/gateway/record"
 )
 
 // Return gives the open services of an order to analysers again, as if they had no
-// result yet; it says how many. Results that came stay where they are.
+// result yet and had been given to none; it says how many. Results that came stay where they are.
 func (d *Desk) Return(ctx context.Context, number string) (int, error) {
 	e, err := d.Numbered(number)
 	if err != nil {
@@ -16,7 +17,8 @@ func (d *Desk) Return(ctx context.Context, number string) (int, error) {
 	}
 	n := 0
 	for _, s := range e.Order.Services {
-		if s.State != record.Open || s.Progress == record.Received {
+		told := slices.ContainsFunc(e.Given, func(g orders.Given) bool { return g.Service == s.ID })
+		if s.State != record.Open || s.Progress == record.Received && !told {
 			continue
 		}
 		d.Orders.Mark(orders.Mark{Order: e.ID, Version: e.Version, Service: s.ID, Progress: record.Received, Device: returned, At: d.now()})

@@ -21,6 +21,7 @@ type Mark struct {
 	Progress record.Progress
 	Device   string // the connection
 	At       time.Time
+	Given    *Given // what the device has from then on; nil: not said
 }
 
 // marks wait to be committed.
@@ -129,6 +130,9 @@ func (c *Change) fit(changes, bytes int) (late map[uint64]bool) {
 }
 
 func (c *Change) mark(m Mark) error {
+	if m.Given != nil {
+		return c.give(Handing{Order: m.Order, Given: *m.Given, Progress: m.Progress})
+	}
 	e, err := c.load(m.Order)
 	if err != nil || e == nil {
 		return err

@@ -38,6 +38,16 @@ const (
 	Older           Code = "result.older"           // {0}: the tests
 )
 
+// Why an analyser does not have, or still has, an order.
+const (
+	NoCancel      Code = "analyser.no-cancel"      // it knows no way to be told to drop an order
+	FramesRefused Code = "analyser.frames-refused" // {0} what the driver said
+	AnswerRefused Code = "analyser.answer-refused" // {0} MSA-1
+	TestsRefused  Code = "analyser.tests-refused"  // ORC-1 UA
+	CancelRefused Code = "analyser.cancel-refused" // ORC-1 UC
+	NotWritten    Code = "analyser.not-written"    // {0} what is wrong
+)
+
 // Why a map of fields could not make of a message what is sent.
 const (
 	MapNoCode     Code = "map.no-code"     // {0} the map, {1} its rule, {2} the place, {3} the code table
@@ -161,6 +171,12 @@ var texts = map[Code][2]string{
 	SeveralOrders:      {"several orders ask for test {0} on this specimen", "nhiều chỉ định cùng yêu cầu xét nghiệm {0} trên mẫu này"},
 	NotOrdered:         {"none of these tests was ordered for this specimen", "không có xét nghiệm nào trong số này được chỉ định cho mẫu này"},
 	AlreadyResulted:    {"the order has its result already, and is of another day: the identifier may have been used again", "chỉ định đã có kết quả và thuộc ngày khác: mã mẫu có thể đã được dùng lại"},
+	NoCancel:           {"the analyser cannot be told to drop it", "không thể báo máy bỏ chỉ định này"},
+	FramesRefused:      {"the analyser refuses it: {0}", "máy từ chối: {0}"},
+	AnswerRefused:      {"the analyser answered {0}", "máy trả lời {0}"},
+	TestsRefused:       {"the analyser cannot do a test of it (ORC-1 UA)", "máy không làm được một xét nghiệm trong chỉ định (ORC-1 UA)"},
+	CancelRefused:      {"the analyser cannot drop it any more (ORC-1 UC)", "máy không bỏ được nữa (ORC-1 UC)"},
+	NotWritten:         {"it cannot be written for the analyser: {0}", "không viết được cho máy: {0}"},
 	Older:              {"a newer result of {0} has gone out already; released once more, this older one goes out after it, marked", "đã gửi đi kết quả mới hơn của {0}; cho qua thêm một lần nữa thì kết quả cũ này vẫn được gửi sau, có ghi chú"},
 	NoSpecimen:         {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
 	NoControlID:        {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},

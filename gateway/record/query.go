@@ -29,6 +29,9 @@ type Work struct {
 	Patient      *Patient
 	Collected    Time
 	Order        string // placer order number
+	// References are what the analyser knows the tests by, one for each; empty: it knows
+	// them by nothing, or is told when they are sent.
+	References []string
 	// Services are what of the orders it is made of.
 	Services []OrderedService
 }
