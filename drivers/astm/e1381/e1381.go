@@ -107,7 +107,12 @@ type (
 	Failed struct {
 		Reason   string
 		Accepted int
+		Refused  bool // a frame was refused, again and again
+		Cut      bool // the line was given up before
 	}
+	// Make: the bid was accepted; call Made with what is to be sent, at once. It is the
+	// last of its actions.
+	Make struct{}
 	// Yielded: the other side has the line; the sender is neutral and has sent
 	// nothing of the message. What Receive has not consumed goes to the Receiver.
 	Yielded struct{}
@@ -120,4 +125,5 @@ func (Ended) action()      {}
 func (Wait) action()       {}
 func (Sent) action()       {}
 func (Failed) action()     {}
+func (Make) action()       {}
 func (Yielded) action()    {}

@@ -1,9 +1,14 @@
 package e1381
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // drainTime is how long the line has to be silent before we bid for it: a late ACK
 // would be taken for that of ENQ, and every ACK after it for that of the next frame.
+// Right behind the EOT of the instrument's own session no ACK is late, and what asked
+// in it waits for an answer: then we bid at once.
 const drainTime = 20 * time.Millisecond
 
 // mode of a Line: who has the bytes that come.
@@ -25,7 +30,9 @@ type Line struct {
 	r       *Receiver
 	s       *Sender
 	mode    mode
-	due     []Frame // to be sent; nil: nothing
+	due     []Frame // to be sent; nil: nothing, or what Made says
+	bidding bool    // something is to be sent
+	ended   bool    // the last that came is the EOT of a session of the instrument's
 }
 
 // NewLine returns a line in the neutral state. Limits of zero are MaxFrame and
@@ -35,7 +42,7 @@ func NewLine(d Dialect, maxFrame, maxMessage int) *Line {
 }
 
 // Free: nothing is being sent or waits to be, so that Offer may be called.
-func (l *Line) Free() bool { return l.due == nil }
+func (l *Line) Free() bool { return !l.bidding }
 
 // Neutral: there is no session in either direction.
 func (l *Line) Neutral() bool { return l.mode != transmitting && l.r.rests() }
@@ -46,20 +53,44 @@ func (l *Line) Ignored() int { return l.r.Ignored() }
 // Offer has frames sent as soon as the line is neutral. What becomes of them is said
 // by Sent or Failed.
 func (l *Line) Offer(frames []Frame) []Action {
-	if l.due != nil || len(frames) == 0 {
+	if l.bidding || len(frames) == 0 {
 		panic("e1381: Offer without Free, or without frames")
 	}
-	l.due = frames
+	l.due, l.bidding = frames, true
 	return l.bid()
 }
 
+// OfferLate is Offer for frames that are made when the instrument has accepted the bid:
+// Make asks for them, and Made brings them.
+func (l *Line) OfferLate() []Action {
+	if l.bidding {
+		panic("e1381: OfferLate without Free")
+	}
+	l.due, l.bidding = nil, true
+	return l.bid()
+}
+
+// Made answers Make.
+func (l *Line) Made(frames []Frame) []Action { return l.after(l.s.Made(frames)) }
+
 // bid begins to send where something is due and the line is neutral.
 func (l *Line) bid() []Action {
-	if l.due == nil || l.mode != receiving || !l.r.rests() {
+	if !l.bidding || l.mode != receiving || !l.r.rests() {
 		return nil
+	}
+	if l.ended {
+		return l.transmit()
 	}
 	l.mode = settling
 	return []Action{Wait{drainTime}}
+}
+
+func (l *Line) transmit() []Action {
+	l.mode, l.ended = transmitting, false
+	if l.due == nil {
+		return l.after(l.s.Bid())
+	}
+	return l.after(l.s.Start(l.due))
 }
 
 // Receive takes bytes up to the first that needs actions.
@@ -75,6 +106,7 @@ func (l *Line) Receive(p []byte) (n int, actions []Action) {
 		return n, l.after(actions)
 	}
 	n, actions = l.r.Receive(p)
+	l.ended = slices.Contains(actions, Action(Ended{}))
 	if l.mode == yielding && !l.r.rests() {
 		l.mode = receiving
 	}
@@ -99,7 +131,7 @@ func (l *Line) after(actions []Action) []Action {
 	for _, a := range actions {
 		switch a.(type) {
 		case Sent, Failed:
-			l.mode, l.due = receiving, nil
+			l.mode, l.due, l.bidding = receiving, nil, false
 		case Yielded: // and nothing of it was sent
 			l.mode = yielding
 			return append(out, Wait{ComputerTimer})
@@ -113,8 +145,7 @@ func (l *Line) after(actions []Action) []Action {
 func (l *Line) TimedOut() []Action {
 	switch l.mode {
 	case settling:
-		l.mode = transmitting
-		return l.after(l.s.Start(l.due))
+		return l.transmit()
 	case transmitting:
 		return l.after(l.s.TimedOut())
 	case yielding: // the instrument did not bid again: neutral, and our turn
@@ -130,13 +161,13 @@ func (l *Line) StoreFailed() []Action { return l.r.StoreFailed() }
 // Cut is called when the line is gone or is given up; what was being sent was not.
 func (l *Line) Cut(reason string) []Action {
 	var actions []Action
-	if l.due != nil {
+	if l.bidding {
 		accepted := 0
 		if l.mode == transmitting {
 			accepted = l.s.next
 		}
-		l.due = nil
-		actions = append(actions, Failed{reason, accepted})
+		l.due, l.bidding = nil, false
+		actions = append(actions, Failed{Reason: reason, Accepted: accepted, Cut: true})
 	}
 	l.mode = receiving
 	return append(actions, l.r.Cut(reason)...)

@@ -20,6 +20,7 @@ const (
 	busy                 // ENQ was answered by NAK: neutral for 10 s, then another bid
 	contending           // ENQ was answered by ENQ: the instrument bids again after 1 s
 	transferring         // a frame sent
+	composing            // ENQ was accepted; the owner says what is sent
 )
 
 // Sender is the sending side of the link: one message, or several, in one session.
@@ -28,8 +29,9 @@ type Sender struct {
 	dialect Dialect
 	state   sending
 	frames  []Frame
-	next    int // the frame that is on its way
-	refused int // how often it, or ENQ, was refused
+	next    int  // the frame that is on its way
+	refused int  // how often it, or ENQ, was refused
+	late    bool // the frames are made when the bid is accepted
 }
 
 // NewSender returns a sender in the neutral state.
@@ -39,6 +41,20 @@ func NewSender(role Role) *Sender { return &Sender{role: role} }
 func (s *Sender) Start(frames []Frame) []Action {
 	*s = Sender{role: s.role, dialect: s.dialect, frames: frames}
 	return s.enquire()
+}
+
+// Bid is Start for frames that are made when the bid has been accepted: then Make is
+// asked for, and Made has to be called with them.
+func (s *Sender) Bid() []Action {
+	*s = Sender{role: s.role, dialect: s.dialect, late: true}
+	return s.enquire()
+}
+
+// Made sends the frames that were asked for. Where there are none any more the session
+// is ended.
+func (s *Sender) Made(frames []Frame) []Action {
+	s.frames, s.state = frames, transferring
+	return s.frame()
 }
 
 func (s *Sender) enquire() []Action {
@@ -67,6 +83,10 @@ func (s *Sender) receive(b byte) []Action {
 		switch b {
 		case ACK:
 			s.state, s.refused = transferring, 0
+			if s.late {
+				s.state = composing
+				return []Action{Make{}}
+			}
 			return s.frame()
 		case NAK:
 			return s.busy()
@@ -84,7 +104,8 @@ func (s *Sender) receive(b byte) []Action {
 			return s.frame()
 		}
 		if s.refused++; s.refused == attempts {
-			return s.fail(fmt.Sprintf("frame not accepted %d times", attempts))
+			s.state = idle
+			return []Action{Send{Bytes: []byte{EOT}}, Failed{Reason: fmt.Sprintf("frame not accepted %d times", attempts), Accepted: s.next, Refused: true}, Wait{}}
 		}
 		return s.frame()
 	}
@@ -123,7 +144,7 @@ func (s *Sender) TimedOut() []Action {
 
 func (s *Sender) fail(reason string) []Action {
 	s.state = idle
-	return []Action{Send{Bytes: []byte{EOT}}, Failed{reason, s.next}, Wait{}}
+	return []Action{Send{Bytes: []byte{EOT}}, Failed{Reason: reason, Accepted: s.next}, Wait{}}
 }
 
 func (s *Sender) yield() []Action {

@@ -23,7 +23,9 @@ type Handler interface {
 	Incomplete(ctx context.Context, fragment Message, reason string) error
 	// Ended: EOT was received after whatever was stored or incomplete in the
 	// session. It is not called when the line is cut or falls silent: then the
-	// analyser may not have seen the last ACK, and may repeat the message.
+	// analyser may not have seen the last ACK, and may repeat the message. Nothing on
+	// the line waits for it, least of all the answer to a query; the next call of the
+	// Handler does, and the end of Serve.
 	Ended(ctx context.Context) error
 }
 
@@ -56,11 +58,17 @@ func Serve(ctx context.Context, c port.Conn, o ServeOptions) error {
 	}
 	s := &server{ctx: ctx, c: c, o: o, l: NewLine(o.Dialect, o.MaxFrame, o.MaxMessage)}
 	err := s.serve()
+	if lost := s.settled(); lost != nil {
+		err = lost
+	}
 	if n := s.l.Ignored(); n > 0 {
 		s.o.Log.Info("ASTM bytes outside of frames were ignored", "peer", c.Peer(), "bytes", n)
 	}
 	cut := s.do(s.l.Cut(cutReason(ctx, err)))
-	o.Outbox.close(&FailedError{Reason: cutReason(ctx, err)})
+	if cut == nil {
+		cut = s.settled()
+	}
+	o.Outbox.close(&FailedError{Reason: cutReason(ctx, err), Cut: true})
 	if cut != nil {
 		return cut
 	}
@@ -84,6 +92,8 @@ type server struct {
 	l        *Line
 	deadline time.Time // of the line's timer; zero: none
 	out      Outgoing  // that the line has
+
+	noting chan error // the Handler is told of an end of session; nil: it is not
 }
 
 func (s *server) serve() error {
@@ -99,6 +109,11 @@ func (s *server) serve() error {
 		}
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
+		}
+		if len(s.noting) > 0 {
+			if err := s.settled(); err != nil {
+				return err
+			}
 		}
 		if s.l.Neutral() && closed(superseded) {
 			return ErrSuperseded
@@ -193,12 +208,18 @@ func (s *server) do(actions []Action) error {
 				s.deadline = time.Now().Add(a.For)
 			}
 		case Store:
+			if err := s.settled(); err != nil {
+				return err
+			}
 			if err := s.store(ctx, a.Messages); err != nil {
 				s.o.Log.Error("ASTM message not stored", "peer", s.c.Peer(), "error", err)
 				return s.do(s.l.StoreFailed())
 			}
 		case Incomplete:
 			s.o.Log.Warn("ASTM message incomplete", "peer", s.c.Peer(), "why", a.Reason, "bytes", len(a.Fragment.Records))
+			if err := s.settled(); err != nil {
+				return err
+			}
 			if err := s.o.Handler.Incomplete(ctx, a.Fragment, a.Reason); err != nil {
 				return fmt.Errorf("e1381: incomplete message not stored: %w", err)
 			}
@@ -206,12 +227,44 @@ func (s *server) do(actions []Action) error {
 			s.sent(nil)
 		case Failed:
 			s.o.Log.Warn("ASTM message not sent", "peer", s.c.Peer(), "why", a.Reason, "frames", a.Accepted)
-			s.sent(&FailedError{a.Reason, a.Accepted})
+			s.sent(a.err())
+		case Make:
+			return s.do(s.l.Made(s.out.Make()))
 		case Ended:
-			if err := s.o.Handler.Ended(ctx); err != nil {
-				return fmt.Errorf("e1381: end of session not stored: %w", err)
+			if err := s.settled(); err != nil {
+				return err
 			}
+			s.ended(ctx)
 		}
+	}
+	return nil
+}
+
+// ended tells the Handler beside the line that a session has ended. What fails frees
+// the read.
+func (s *server) ended(ctx context.Context) {
+	told := make(chan error, 1)
+	s.noting = told
+	go func() {
+		defer close(told)
+		err := s.o.Handler.Ended(ctx)
+		told <- err
+		if err != nil {
+			s.c.SetReadDeadline(time.Unix(1, 0))
+		}
+	}()
+}
+
+// settled waits until the Handler has taken note of the last end of session.
+func (s *server) settled() error {
+	if s.noting == nil {
+		return nil
+	}
+	err := <-s.noting
+	<-s.noting // closed: nobody touches the line any more
+	s.noting = nil
+	if err != nil {
+		return fmt.Errorf("e1381: end of session not stored: %w", err)
 	}
 	return nil
 }
@@ -226,6 +279,9 @@ func (s *server) offer() (bool, error) {
 		return false, nil
 	}
 	s.out = out
+	if out.Make != nil {
+		return true, s.do(s.l.OfferLate())
+	}
 	return true, s.do(s.l.Offer(out.Frames))
 }
 

@@ -247,6 +247,41 @@ func TestServeEndsWhenWhatIsLeftCannotBeKept(t *testing.T) {
 }
 
 // A device that does not read its replies does not hold the connection for ever.
+// The note that a session has ended may take the disk's time: what answers a query does
+// not wait for it, the next message does.
+func TestNothingOnTheLineWaitsForTheNoteOfAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, box := &journal{end: make(chan bool)}, &e1381.Outbox{}
+		device, host := net.Pipe()
+		s := &served{Conn: device, t: t, j: j, result: make(chan error, 1)}
+		go func() {
+			s.result <- e1381.Serve(t.Context(), port.FromNet(host), e1381.ServeOptions{Handler: j, Outbox: box})
+		}()
+		s.say(enq, ack)
+		s.say(whole(1), ack)
+		sent := make(chan error, 1)
+		if err := box.Put(e1381.Outgoing{Frames: []e1381.Frame{{Text: []byte("H\r"), End: etx}}, Done: func(err error) { sent <- err }}); err != nil {
+			t.Fatal(err)
+		}
+		s.say(eot, enq)
+		s.say(ack, string(frame(1, "H\r", etx)))
+		s.say(ack, eot)
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		s.say(enq, ack)
+		s.Write([]byte(whole(1)))
+		synctest.Wait()
+		if got := strings.Count(j.String(), "stored"); got != 1 {
+			t.Errorf("%d messages are stored before the end of the session between them is noted", got)
+		}
+		<-j.end
+		s.say("", ack)
+		s.Close()
+		<-s.result
+	})
+}
+
 func TestServeGivesUpAReplyThatIsNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, t.Context(), &journal{})

@@ -15,7 +15,13 @@ import (
 // The message counts as not transferred.
 type FailedError struct {
 	Reason   string
-	Accepted int // frames that were acknowledged
+	Accepted int  // frames that were acknowledged
+	Refused  bool // a frame was refused, again and again
+	Cut      bool // the line was given up before
+}
+
+func (f Failed) err() *FailedError {
+	return &FailedError{Reason: f.Reason, Accepted: f.Accepted, Refused: f.Refused, Cut: f.Cut}
 }
 
 func (e *FailedError) Error() string {
@@ -118,7 +124,7 @@ func (t *transmission) do(actions []Action) error {
 		case Sent:
 			t.done = true
 		case Failed:
-			return &FailedError{a.Reason, a.Accepted}
+			return a.err()
 		case Yielded:
 			return &YieldedError{bytes.Clone(t.unread)}
 		}
