@@ -140,13 +140,15 @@ type answer struct {
 	// Unknown is what a specimen without orders gets: "nothing" (default),
 	// "no-information" (H, then L with the termination code I), or with the fields of
 	// [[answer.unknown_field]] "order", an O record without tests, or "query", the query
-	// given back. Fields of L there are put into the terminator that follows.
+	// given back. Fields of H and L there are put into the records around it.
 	Unknown string `toml:"unknown"`
 	// Names is "ascii" (default) or "utf-8".
 	Names string `toml:"names"`
 
 	Fields        []set `toml:"field"`
 	UnknownFields []set `toml:"unknown_field"`
+
+	types []meaning // [[specimen_type]] of the profile
 
 	// Download is how work is handed out that the model did not ask for, Cancel how
 	// work is taken back; nil: no source says that the model takes it.
@@ -296,7 +298,8 @@ func (p *Profile) Answer(message []byte, q record.Query, work []record.Work, now
 func (a *answer) compose(h e1394.Record, q record.Query, work []record.Work, now time.Time) ([]byte, error) {
 	w := &writer{a: a, d: h.Delimiters, header: h, q: q, now: now, numbers: map[string]int{}}
 	answered := map[string]bool{}
-	w.record("H", record.Work{}, nil, false)
+	nothing := !slices.ContainsFunc(work, func(one record.Work) bool { return len(one.Tests) > 0 })
+	w.record("H", record.Work{}, nil, nothing && len(a.UnknownFields) > 0)
 	for _, one := range work {
 		if len(one.Tests) == 0 {
 			continue
@@ -330,6 +333,17 @@ func (a *answer) compose(h e1394.Record, q record.Query, work []record.Work, now
 	}
 	w.terminator(l, open)
 	return w.out, w.err
+}
+
+// device is the analyser's word for a specimen type of HL7 table 0487, where the
+// profile has one.
+func (a *answer) device(specimenType string) string {
+	for _, m := range a.types {
+		if m.Means == specimenType {
+			return m.Is
+		}
+	}
+	return specimenType
 }
 
 // writer builds the records of one answer.
@@ -464,7 +478,7 @@ func (w *writer) word(name string, one record.Work, test string) string {
 		if one.SpecimenType == "" {
 			return w.q.SpecimenType
 		}
-		return one.SpecimenType
+		return w.a.device(one.SpecimenType)
 	case "rack":
 		return w.q.Rack
 	case "position":

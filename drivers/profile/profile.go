@@ -155,6 +155,9 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 		return nil, errors.Join(errs...)
 	}
 	p := &Profile{f: f, tests: make(map[string]*test, len(f.Tests))}
+	if f.Answer != nil {
+		f.Answer.types = f.SpecimenType
+	}
 	for i := range f.Tests {
 		p.tests[p.f.Tests[i].Code] = &p.f.Tests[i]
 	}
