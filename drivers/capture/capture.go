@@ -268,7 +268,16 @@ type decoder struct {
 	out  Output
 }
 
+// maxProblems bounds what is listed of a recording that is something else.
+const maxProblems = 10_000
+
 func (d *decoder) problem(offset int, what string) {
+	switch n := len(d.out.Problems); {
+	case n == maxProblems:
+		what = "what is wrong from here on is not listed"
+	case n > maxProblems:
+		return
+	}
 	d.out.Problems = append(d.out.Problems, Problem{Offset: offset, What: what})
 }
 

@@ -20,12 +20,8 @@ func Session(protocol string, messages []Message) (text []byte, n int) {
 			if len(m.Records) == 0 || m.Records[0].Type != "MSH" {
 				continue
 			}
-			var block []byte
-			for _, r := range m.Records {
-				block = append(append(block, segment(r)...), cr)
-			}
 			n++
-			fmt.Fprintf(&b, "> %s\n", transcript.Text(append(append([]byte{startBlock}, block...), endBlock, cr)))
+			fmt.Fprintf(&b, "> %s\n", transcript.Text(append(append([]byte{startBlock}, m.bytes(protocol)...), endBlock, cr)))
 		}
 		return b.Bytes(), n
 	}

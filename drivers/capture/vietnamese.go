@@ -53,5 +53,6 @@ var sentences = []struct {
 	{regexp.MustCompile(`^test code (".*") is not declared in profile (.+)$`), "mã xét nghiệm $1 chưa khai báo trong hồ sơ $2"},
 	{regexp.MustCompile(`^result status (".*") is not explained in profile (.+)$`), "trạng thái kết quả $1 chưa được giải thích trong hồ sơ $2"},
 	{regexp.MustCompile(`^e1394: message does not begin with an H record$`), "bản tin không bắt đầu bằng bản ghi H"},
+	{regexp.MustCompile(`^what is wrong from here on is not listed$`), "những chỗ sai từ đây về sau không được liệt kê"},
 	{regexp.MustCompile(`^the recording ends$`), "bản ghi kết thúc"},
 }
