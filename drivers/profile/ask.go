@@ -308,7 +308,7 @@ func (a *answer) compose(h e1394.Record, q record.Query, work []record.Work, now
 		w.patient(one)
 		w.order(one)
 	}
-	open := q.All && len(answered) == 0
+	open := false
 	for _, id := range q.Specimens {
 		if answered[id] {
 			continue
@@ -323,15 +323,15 @@ func (a *answer) compose(h e1394.Record, q record.Query, work []record.Work, now
 			w.record("Q", one, nil, true)
 		}
 	}
-	if len(answered) == 0 && (w.a.Unknown == "" || w.a.Unknown == "nothing") {
+	// That there is nothing at all is not said: only specimens are looked up.
+	if len(answered) == 0 && (!open || w.a.Unknown == "" || w.a.Unknown == "nothing") {
 		return nil, w.err
 	}
-	open = open && len(answered) == 0
-	l := "N"
-	if open && w.a.Unknown == "no-information" {
+	none, l := len(answered) == 0, "N"
+	if none && w.a.Unknown == "no-information" {
 		l = "I"
 	}
-	w.terminator(l, open)
+	w.terminator(l, none)
 	return w.out, w.err
 }
 
