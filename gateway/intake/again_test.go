@@ -3,7 +3,7 @@ package intake
 import "testing"
 
 func TestPartOfAnEntryIsReadAsWritten(t *testing.T) {
-	for _, f := range []For{{Destination: "lis"}, {Destination: "lis", Part: 3}, {Report: 1}, {Report: 2, Order: "A/1 é%"}, {Report: 1, Older: true}, {Report: 3, Order: "A/1", Older: true}, {Destination: "lis", Part: 1, Report: 7}} {
+	for _, f := range []For{{Destination: "lis"}, {Destination: "lis", Part: 3}, {Report: 1}, {Report: 2, Order: "A/1 é%"}, {Report: 1, Older: true}, {Report: 3, Order: "A/1", Older: true}, {Destination: "lis", Part: 1, Report: 7}, {Report: 1, Codes: true, Unmatched: true, Older: true}, {Destination: "lis", Codes: true}} {
 		if got, ok := AgainFor(f.Again()); !ok || got != f {
 			t.Errorf("%+v becomes %+v, %v", f, got, ok)
 		}

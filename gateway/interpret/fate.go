@@ -69,6 +69,8 @@ func Mark(e intake.Entry) string {
 const (
 	attrMark = "mark" // where it is not the control ID
 	attrMap  = "map"  // the map of fields that has changed it
+
+	attrCodes = "codes" // the version of the code table that its codes and units are from
 )
 
 func fateKey(about storage.Ref) string { return "fate/" + about.String() }

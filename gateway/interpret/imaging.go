@@ -77,11 +77,17 @@ func (r *reader) imaging(connection string, gets func(route.Destination) bool) (
 // under which it is found by its mark, and its item in the queue. It counts nothing. of is what it was made of; zero: nothing
 // that came.
 func Queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, group string, t delivery.Ticket, of storage.Ref, body []byte, now time.Time) error {
-	return queue(b, in, kind, destination, group, t, of, body, now, "")
+	return queue(b, in, kind, destination, group, t, of, body, now, made{})
 }
 
-// queue is Queue of what a map of fields has changed; "": none has.
-func queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, group string, t delivery.Ticket, of storage.Ref, body []byte, now time.Time, mapped string) error {
+// A made is what a message was made with; "": without.
+type made struct {
+	mapped string // the map of fields
+	codes  string // the version of the code table
+}
+
+// queue is Queue of what was made with a map of fields or a code table.
+func queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, group string, t delivery.Ticket, of storage.Ref, body []byte, now time.Time, with made) error {
 	s := intake.Entry{Kind: kind, Fate: intake.Sent, Connection: destination, At: now.UTC(), Body: body,
 		Attrs: map[string]string{"id": t.ID}}
 	if of != (storage.Ref{}) {
@@ -90,8 +96,11 @@ func queue(b *storage.Batch, in *intake.Intake, kind intake.Kind, destination, g
 	if t.Mark != t.ID {
 		s.Attrs[attrMark] = t.Mark
 	}
-	if mapped != "" {
-		s.Attrs[attrMap] = mapped
+	if with.mapped != "" {
+		s.Attrs[attrMap] = with.mapped
+	}
+	if with.codes != "" {
+		s.Attrs[attrCodes] = with.codes
 	}
 	s.Seal()
 	if len(body) > maxInline {

@@ -73,6 +73,7 @@ type outbound struct {
 	body        []byte // nil: the received entry itself is sent
 	passed      bool   // it is what was received, changed by a map or not
 	mapped      string // the map that has changed it
+	codes       string // the version of the code table that made it
 }
 
 // A held is something that waits for a person.
@@ -149,7 +150,8 @@ type reader struct {
 	series      *Series
 	released    bool // the item was released by a person
 	maps        *live.Maps
-	to          *intake.For // only that part is interpreted again
+	codes       func(connection string) *CodeTable // nil: there are none
+	to          *intake.For                        // only that part is interpreted again
 	finishes    map[string]Finish
 	over        string // the kind under which the message ends here: an intake.Application has said so
 	knows       Knowledge
@@ -203,10 +205,13 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
+	table := r.table(c.Name) // one for all of the entry
 	if r.report() == 0 {
 		o.consume("query", x.Queries)
-		for _, n := range x.Undeclared {
-			o.note("undeclared code", n)
+		for code, n := range x.Undeclared {
+			if !table.knows(code) {
+				o.note("undeclared code", n)
+			}
 		}
 		for _, n := range x.Ignored {
 			o.note("ignored code", n)
@@ -225,6 +230,7 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			continue
 		}
 		rep.Device.Connection = c.Name
+		table.control(&rep)
 		o.find(intake.Specimen, rep.Specimen.ID)
 		if rep.Patient != nil {
 			o.find(intake.Patient, rep.Patient.ID)
@@ -234,10 +240,7 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		}
 		switch {
 		case rep.Control:
-			o.consume("control", 1)
-			if !rep.Calibration {
-				o.controls = append(o.controls, rep)
-			}
+			r.controls(o, rep, i+1, e, table)
 			continue
 		case len(rep.Results) == 0:
 			o.consume("no_result", 1)
@@ -252,14 +255,17 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			o.hold(rep.Specimen.ID, reason.NotProduction, practice)
 			continue
 		}
-		of, ok := r.ordered(o, c, rep, i+1, e)
+		of, ok := r.ordered(o, c, rep, i+1, e, table)
 		hold, old := r.older(o, x.Reports[i], i+1, of, e)
 		if !ok || hold {
 			continue
 		}
+		if rep, ok = r.coded(o, rep, i+1, e, table); !ok {
+			continue
+		}
 		r.answers(o, of)
 		for _, d := range to {
-			r.render(o, rep, of, d, e, now.In(c.Zone), old)
+			r.render(o, rep, of, d, e, now.In(c.Zone), old, table)
 		}
 	}
 }
@@ -275,21 +281,21 @@ func (r *reader) report() int {
 // ordered finds the orders that the nth report of an entry answers. ok is false where a
 // person has to look at it first; it is held by itself, and what else the entry has goes
 // on.
-func (r *reader) ordered(o *outcome, c Connection, rep record.Report, n int, e intake.Entry) (of lab.Finding, ok bool) {
+func (r *reader) ordered(o *outcome, c Connection, rep record.Report, n int, e intake.Entry, table *CodeTable) (of lab.Finding, ok bool) {
 	if r.knows.Ordered == nil {
 		return of, true
 	}
-	look := Look{Received: e.At, Released: r.released}
+	look := Look{Received: e.At, Released: r.released, Codes: table.value()}
 	if r.to != nil {
-		look.Order = r.to.Order
+		look.Order, look.Released = r.to.Order, r.to.Unmatched || r.to.Destination != ""
 	}
 	of, err := r.knows.Ordered(c.Name, rep, look)
 	switch {
 	case err != nil:
-		o.held = append(o.held, held{rep.Specimen.ID, reason.New(reason.Damaged, err.Error()), intake.For{Report: n}})
+		o.held = append(o.held, held{rep.Specimen.ID, reason.New(reason.Damaged, err.Error()), r.part(n)})
 		return of, false
 	case of.Hold != "":
-		o.held = append(o.held, held{rep.Specimen.ID, reason.New(of.Hold, of.Args...), intake.For{Report: n}})
+		o.held = append(o.held, held{rep.Specimen.ID, reason.New(of.Hold, of.Args...), r.part(n)})
 		return of, false
 	case of.Without:
 		o.note("without an order", 1)
@@ -305,7 +311,7 @@ func (r *reader) answers(o *outcome, of lab.Finding) {
 	}
 }
 
-func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time, old bool) {
+func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.Destination, e intake.Entry, now time.Time, old bool, table *CodeTable) {
 	id := r.series.Take()
 	b, what, err := r.results(rep, of, d, id, now, e.Resend, old)
 	if err != nil {
@@ -317,6 +323,7 @@ func (r *reader) render(o *outcome, rep record.Report, of lab.Finding, d route.D
 		ticket:      delivery.Ticket{ID: id, What: what, Of: rep.Specimen.ID, Stat: rep.Stat() || slices.ContainsFunc(rep.Results, func(x record.Result) bool { return critical(x.Flag) })},
 		group:       line(rep, of),
 		body:        b,
+		codes:       table.version(),
 	})
 }
 
@@ -535,7 +542,7 @@ func (o *outcome) apply(b *storage.Batch, sums map[string]int64, item storage.Qu
 			b.EnqueueRef(delivery.Queue(x.destination), x.group, x.ticket.Encode(), about)
 			continue
 		}
-		if err := queue(b, in, intake.KindHL7, x.destination, x.group, x.ticket, about, x.body, now, x.mapped); err != nil {
+		if err := queue(b, in, intake.KindHL7, x.destination, x.group, x.ticket, about, x.body, now, made{x.mapped, x.codes}); err != nil {
 			return err
 		}
 	}

@@ -115,6 +115,12 @@ func (o *outcome) only(to intake.For) outcome {
 		}
 		part++
 	}
+	if len(o.held) > 0 { // before it came to the destination's map
+		h := o.held[0]
+		h.to.Destination, h.to.Part = to.Destination, to.Part
+		kept.held = append(kept.held, h)
+		return kept
+	}
 	kept.held = append(kept.held, held{why: reason.New(reason.NotConfigured, to.Destination), to: to})
 	return kept
 }

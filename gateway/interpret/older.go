@@ -55,7 +55,9 @@ func sameValue(x, y record.Result) bool {
 	return sameTest(x, y) && x.Value == y.Value && x.Unit == y.Unit && x.Status == y.Status
 }
 
-func sameTest(x, y record.Result) bool { return x.Code == y.Code || x.LOINC != "" && x.LOINC == y.LOINC }
+func sameTest(x, y record.Result) bool {
+	return x.Code == y.Code || x.LOINC != "" && x.LOINC == y.LOINC
+}
 
 // replaces are the tests of b that a has a newer, and another, result of at the
 // receiver: of the same order, or of the same specimen where one of them has no order.
@@ -116,12 +118,13 @@ func (r *reader) older(o *outcome, rep record.Report, n int, of lab.Finding, e i
 	return false, len(tests) > 0
 }
 
-// part names the nth report, with the order that a person says it is of.
-func (r *reader) part(n int) intake.For {
-	f := intake.For{Report: n}
+// part names the nth report, with the order that a person says it is of, and what he
+// has let it go on in spite of.
+func (r *reader) part(n int) (f intake.For) {
 	if r.to != nil {
-		f.Order = r.to.Order
+		f = *r.to
 	}
+	f.Report = n
 	return f
 }
 

@@ -41,7 +41,7 @@ func (w *Worker) Preview(e intake.Entry, body []byte, use func(live.Link) *live.
 	if err != nil {
 		return Preview{}, err
 	}
-	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, knows: w.Knows}
+	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, codes: w.Codes, knows: w.Knows}
 	c := w.Connections[e.Connection]
 	at := e.At
 	if c.Zone != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"nhip/gateway/codes"
 	"nhip/gateway/delivery"
 	"nhip/gateway/intake"
 	"nhip/gateway/lab"
@@ -42,8 +43,9 @@ type Knowledge struct {
 // A Look says what is known when the orders of a report are looked for.
 type Look struct {
 	Received time.Time
-	Released bool   // a person has released it
-	Order    string // the number of the order that a person says it is of
+	Released bool         // a person has released it
+	Order    string       // the number of the order that a person says it is of
+	Codes    *codes.Table // the one that the whole message is interpreted with; nil: none
 }
 
 // A Rendering is how a destination gets laboratory results.

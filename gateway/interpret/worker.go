@@ -24,7 +24,10 @@ type Worker struct {
 	Connections map[string]Connection
 	Routes      route.Table
 	Maps        *live.Maps // of fields; nil: none
-	Log         *slog.Logger
+	// Codes gives the table of an analyser's codes that is live; nil, or what it gives
+	// is nil: none.
+	Codes func(connection string) *CodeTable
+	Log   *slog.Logger
 	// Publish hands observations on. It is called before the commit, which
 	// takes what it adds to the batch: a crash between the two publishes the
 	// same observations again under the same numbers.
@@ -71,7 +74,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.Now == nil {
 		w.Now = time.Now
 	}
-	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, finishes: w.Finish, maps: w.Maps, knows: w.Knows}
+	r := &reader{site: w.Site, connections: w.Connections, routes: w.Routes, series: series, finishes: w.Finish, maps: w.Maps, codes: w.Codes, knows: w.Knows}
 	r.before = w.before(r)
 	queued := w.Store.Wait(intake.Interpret)
 	var next uint64

@@ -35,6 +35,10 @@ const (
 	SeveralOrders   Code = "order.several"          // {0}
 	NotOrdered      Code = "order.not-ordered"      //
 	AlreadyResulted Code = "order.resulted"         //
+	OtherSection    Code = "order.other-section"    //
+	NearOrder       Code = "order.near"             //
+	NotSpecimen     Code = "specimen.form"          //
+	WrongCheck      Code = "specimen.check"         //
 	Older           Code = "result.older"           // {0}: the tests
 )
 
@@ -58,6 +62,19 @@ const (
 	MapTooMuch    Code = "map.too-much"    // {0} the map, {1} its rule, {2} how many places at most
 	MapUnreadable Code = "map.unreadable"  // {0} the map, {1} what is wrong with the message
 	MapUnusable   Code = "map.unusable"    // {0} the link, {1} what is wrong with the map
+)
+
+// Why the table of an analyser's codes does not say what its results are. {0} is the
+// analyser; what the results are is in Said.
+const (
+	CodeNone      Code = "codes.none"         // {0}
+	CodeNotThen   Code = "codes.not-then"     // {0}
+	CodeTaken     Code = "codes.taken"        // {0}
+	CodeTwice     Code = "codes.twice"        // {0}
+	UnitNone      Code = "codes.unit"         // {0}
+	NotConverted  Code = "codes.no-number"    // {0}
+	CodesUnusable Code = "codes.unusable"     // {0}, {1} what is wrong with the table
+	ControlNoRule Code = "codes.control-rule" // {0}
 )
 
 // Why a message about a patient is not taken. {0} is a place, "MRG-1".
@@ -177,6 +194,10 @@ var texts = map[Code][2]string{
 	TestsRefused:       {"the analyser cannot do a test of it (ORC-1 UA)", "máy không làm được một xét nghiệm trong chỉ định (ORC-1 UA)"},
 	CancelRefused:      {"the analyser cannot drop it any more (ORC-1 UC)", "máy không bỏ được nữa (ORC-1 UC)"},
 	NotWritten:         {"it cannot be written for the analyser: {0}", "không viết được cho máy: {0}"},
+	OtherSection:       {"the order for this specimen is of another section of the laboratory", "chỉ định của mẫu này thuộc bộ phận khác của khoa xét nghiệm"},
+	NearOrder:          {"there is no order for this specimen identifier, but one that differs from it only in case, zeros, blanks, look-alike letters or two characters that changed places: it may be mistyped", "không có chỉ định cho mã mẫu này, nhưng có chỉ định mà mã mẫu chỉ khác ở chữ hoa, số 0, dấu cách, chữ giống số hoặc hai ký tự đổi chỗ: có thể gõ nhầm"},
+	NotSpecimen:        {"the specimen identifier is not of the form that the site's specimens have", "mã mẫu không đúng dạng mã mẫu của đơn vị"},
+	WrongCheck:         {"the check digit of the specimen identifier is wrong: it was mistyped or misread", "chữ số kiểm tra của mã mẫu sai: mã đã bị gõ nhầm hoặc đọc nhầm"},
 	Older:              {"a newer result of {0} has gone out already; released once more, this older one goes out after it, marked", "đã gửi đi kết quả mới hơn của {0}; cho qua thêm một lần nữa thì kết quả cũ này vẫn được gửi sau, có ghi chú"},
 	NoSpecimen:         {"{0} results without a specimen identifier", "{0} kết quả không có mã bệnh phẩm"},
 	NoControlID:        {"its message control ID (MSH-10) is empty", "mã điều khiển bản tin (MSH-10) bị trống"},
@@ -196,6 +217,15 @@ var texts = map[Code][2]string{
 	MapTooMuch:    {"the map {0}, rule {1}: it would change more than {2} places", "bảng ánh xạ {0}, quy tắc {1}: phải sửa hơn {2} chỗ"},
 	MapUnreadable: {"the map {0} cannot be applied: {1}", "không áp dụng được bảng ánh xạ {0}: {1}"},
 	MapUnusable:   {"the map of {0} cannot be used: {1}", "không dùng được bảng ánh xạ của {0}: {1}"},
+
+	CodeNone:      {"the code table of {0} has no row for this code", "bảng mã của {0} không có dòng cho mã này"},
+	CodeNotThen:   {"the code table of {0} has no row for this code on that day", "bảng mã của {0} không có dòng cho mã này vào ngày đó"},
+	CodeTaken:     {"the code table of {0} has no row for this code, which is another test at the LIS", "bảng mã của {0} không có dòng cho mã này, mà ở LIS mã đó là xét nghiệm khác"},
+	CodeTwice:     {"two tests of {0} in one report have the same code at the LIS", "hai xét nghiệm của {0} trong một phiếu có cùng mã ở LIS"},
+	UnitNone:      {"the code table of {0} has no row for this code in this unit", "bảng mã của {0} không có dòng cho mã này với đơn vị này"},
+	NotConverted:  {"the code table of {0} converts the unit, and the value is no number that can be converted", "bảng mã của {0} quy đổi đơn vị, mà giá trị không phải là số quy đổi được"},
+	CodesUnusable: {"the code table of {0} cannot be used: {1}", "không dùng được bảng mã của {0}: {1}"},
+	ControlNoRule: {"control material of {0}, of a lot that its code table does not have", "nội kiểm của {0} có số lô không ghi trong bảng mã"},
 
 	CharsetUnknown:    {"the character set {0} (MSH-18) is not known: texts are read as UTF-8", "không biết bảng mã {0} (MSH-18): văn bản được đọc theo UTF-8"},
 	CharsetUndeclared: {"no character set is declared (MSH-18), and {0} has characters that are not ASCII", "không khai báo bảng mã (MSH-18), mà {0} có ký tự ngoài ASCII"},

@@ -272,7 +272,9 @@ func (d *desk) interpretAgain(ctx context.Context, who control.Actor, seq uint64
 	}
 	to := heldFor(item)
 	part := to != intake.For{}
-	to.Older = to.Report > 0 && heldAs(item, reason.Older)
+	if order == "" {
+		to = inSpite(to, item)
+	}
 	act := "release"
 	if order != "" {
 		if to.Report == 0 {
@@ -314,10 +316,23 @@ func heldFor(item storage.QueueItem) intake.For {
 	return t.For
 }
 
-// heldAs reports whether an item of HeldQueue is held for this reason.
-func heldAs(item storage.QueueItem, why reason.Code) bool {
+// inSpite adds what a person lets a report go on in spite of, who releases what is held
+// for that: nothing else that would hold it.
+func inSpite(to intake.For, item storage.QueueItem) intake.For {
 	t, err := intake.DecodeHeldTicket(item.Value)
-	return err == nil && t.Reason.Code == why
+	if err != nil || to == (intake.For{}) {
+		return to
+	}
+	switch why := t.Reason.Code; {
+	case why == reason.Damaged, why == reason.CodesUnusable: // it is looked at anew
+	case why == reason.Older:
+		to.Older = true
+	case interpret.OfCodes(why):
+		to.Codes = true
+	case to.Report > 0:
+		to.Unmatched = true
+	}
+	return to
 }
 
 // heldOf finds all that is held of one entry.
