@@ -300,7 +300,7 @@ func TestOldConnectionGivesWayAfterEOT(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	p, err := port.Open(ctx, a, port.Options{MaxConns: 2})
+	p, err := port.Open(ctx, a, port.Options{MaxConns: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
