@@ -489,3 +489,10 @@ func (v *view) queue(name string) (queue, error) {
 	}
 	return q, nil
 }
+
+// Commits is how many transactions the store has seen since it was made.
+func (s *Store) Commits() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commit
+}

@@ -26,7 +26,7 @@ func main() {
 	flag.StringVar(&b.dir, "dir", "build/bench", "directory for data, emptied as it goes")
 	flag.IntVar(&b.rounds, "rounds", 5, "interleaved runs of each")
 	out := flag.String("out", "build/bench.json", "file for the figures")
-	only := flag.String("only", "", "parts to run, separated by commas: cstore, nagle, large, forward, hl7, field, memory, edit, idle, headers, codecs; empty: all")
+	only := flag.String("only", "", "parts to run, separated by commas: cstore, nagle, large, forward, hl7, field, memory, edit, idle, analysers, queries, headers, codecs; empty: all")
 	flag.Parse()
 
 	for _, part := range []struct {
@@ -35,7 +35,7 @@ func main() {
 	}{
 		{"cstore", b.cstore}, {"nagle", b.nagle}, {"large", b.large}, {"forward", b.forward},
 		{"hl7", b.hl7}, {"field", b.field}, {"memory", b.memory}, {"edit", b.edit},
-		{"idle", b.idle}, {"headers", b.headers}, {"codecs", b.codecs},
+		{"idle", b.idle}, {"analysers", b.analysers}, {"queries", b.queries}, {"headers", b.headers}, {"codecs", b.codecs},
 	} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue

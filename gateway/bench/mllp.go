@@ -20,8 +20,10 @@ type exchange struct {
 	r *bufio.Reader
 }
 
-func dialMLLP(port int) (*exchange, error) {
-	c, err := net.Dial("tcp", address(port))
+func dialMLLP(port int) (*exchange, error) { return dialExchange(address(port)) }
+
+func dialExchange(to string) (*exchange, error) {
+	c, err := net.Dial("tcp", to)
 	if err != nil {
 		return nil, err
 	}

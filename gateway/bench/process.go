@@ -176,14 +176,19 @@ type gateway struct {
 	*process
 	console, dicom, hl7 int
 	pacs                int // where its PACS is awaited
-	config              string
+	config, data        string
 }
 
 // gateway starts nhip with an empty store. Everything that may send is named BENCH
 // or comes from loopback; away is a destination for all of it that does not answer,
 // so that what is received is interpreted and queued, none sends it nowhere.
 func (b *bench) gateway(name string, away bool) (*gateway, error) {
-	g := &gateway{console: freePort(), dicom: freePort(), hl7: freePort(), pacs: freePort(), config: b.path(name + ".toml")}
+	return b.gatewayWith(name, away, "")
+}
+
+// gatewayWith is gateway with further blocks of configuration.
+func (b *bench) gatewayWith(name string, away bool, blocks string) (*gateway, error) {
+	g := &gateway{console: freePort(), dicom: freePort(), hl7: freePort(), pacs: freePort(), config: b.path(name + ".toml"), data: b.path(name + "-data")}
 	to := []string{"", ""}
 	var destinations string
 	if away {
@@ -211,7 +216,7 @@ to = [%s]
 name = "system"
 address = "127.0.0.1"
 to = [%s]
-%s`, b.path(name+"-data"), address(g.console), address(g.dicom), address(g.hl7), to[1], to[0], destinations)
+%s%s`, g.data, address(g.console), address(g.dicom), address(g.hl7), to[1], to[0], destinations, blocks)
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
