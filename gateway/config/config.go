@@ -173,6 +173,9 @@ type Analyser struct {
 	OrderWindow time.Duration `toml:"order_window" default:"48h" never:"yes"` // around the time of a specimen; 0: any
 	Sections    []string      `toml:"sections" default:""`                    // OBR-24 that it works for; empty: any
 	Send        string        `toml:"send" default:"query" oneof:"query download both"`
+
+	SpecimenPattern string `toml:"specimen_pattern" default:""` // a regular expression, see lab.Specimens; empty: any
+	SpecimenCheck   string `toml:"specimen_check" default:"none" oneof:"none luhn gs1 mod11-2"`
 }
 
 // Modality is one [[modality]].

@@ -47,7 +47,9 @@ type Analyser struct {
 	Window   time.Duration // around the time of the specimen; 0: any
 	Sections []string      // OBR-24 that it works for; empty: any
 	Codes    Codes
-	Zone     *time.Location // of the days of running numbers; nil: UTC
+	// Specimens is how the identifiers of specimens are made.
+	Specimens Specimens
+	Zone      *time.Location // of the days of running numbers; nil: UTC
 }
 
 // A Desk is where analysers get their work, and results find their orders.
@@ -126,7 +128,8 @@ func (p patient) pending() (all []orders.Match) {
 
 // specimen looks up the open services of a specimen around a time.
 func (d *Desk) specimen(a Analyser, id string, at time.Time) ([]patient, error) {
-	if strings.TrimSpace(id) == "" {
+	id, wrong := a.Specimens.of(id)
+	if id == "" || wrong != "" {
 		return nil, nil
 	}
 	all, err := d.Orders.Specimen(orders.SpecimenQuery{Specimen: id, At: at, Window: a.Window, Sections: a.Sections})
@@ -204,8 +207,9 @@ func (w *Work) work(id string, matches []orders.Match, asked []string, now time.
 		if urgency(m.Service.Priority) > urgency(x.Priority) {
 			x.Priority = m.Service.Priority
 		}
+		have, _ := w.analyser.Specimens.of(id)
 		for _, s := range m.Service.Specimens {
-			if s.Has(id) {
+			if s.Has(have) {
 				x.SpecimenType = cmp.Or(x.SpecimenType, s.Type)
 			}
 		}
@@ -314,21 +318,25 @@ func (d *Desk) Find(a Analyser, rep record.Report, received time.Time, released 
 	switch {
 	case f.Hold == "":
 	case released, a.Policy == Warn && slices.Contains(harmless, f.Hold):
-		f = Finding{Patient: f.Patient, Without: true}
+		f = Finding{Without: true} // and without the order's patient: nothing says that it is his
 	}
 	return f, nil
 }
 
 // harmless: there is no order, and none that could be taken for another patient's.
-var harmless = []reason.Code{reason.NoOrder, reason.OutsideWindow, reason.NotOrdered}
+var harmless = []reason.Code{reason.NoOrder, reason.OutsideWindow, reason.OtherSection, reason.NotOrdered}
 
 // clockTrusted is how far a time of the device may be from ours to say of which day a
 // specimen is.
 const clockTrusted = 36 * time.Hour
 
 func (d *Desk) find(a Analyser, rep record.Report, at time.Time, found []patient) (Finding, error) {
-	if len(found) == 0 {
-		return d.missing(a, rep)
+	id, wrong := a.Specimens.of(rep.Specimen.ID)
+	switch {
+	case wrong != "":
+		return held(wrong), nil
+	case len(found) == 0:
+		return d.missing(a, id, at)
 	}
 	if said := rep.Patient; said != nil && strings.TrimSpace(said.ID) != "" {
 		of := slices.DeleteFunc(slices.Clone(found), func(p patient) bool { return !d.is(a, p.person, said.ID) })
@@ -336,6 +344,12 @@ func (d *Desk) find(a Analyser, rep record.Report, at time.Time, found []patient
 			return held(reason.PatientMismatch), nil
 		}
 		found = of
+	}
+	if said := rep.Patient; said != nil {
+		found = slices.DeleteFunc(slices.Clone(found), func(p patient) bool { return !p.agrees(*said) })
+		if len(found) == 0 {
+			return held(reason.PatientMismatch), nil
+		}
 	}
 	if len(found) > 1 {
 		open := slices.DeleteFunc(slices.Clone(found), func(p patient) bool { return len(p.pending()) == 0 })
@@ -402,28 +416,46 @@ func (d *Desk) is(a Analyser, p record.Person, number string) bool {
 	return ok && same(now, p)
 }
 
-// missing says why there is no open order: it is cancelled, of another day, or there
-// is none.
-func (d *Desk) missing(a Analyser, rep record.Report) (Finding, error) {
-	all, err := d.Orders.Find(orders.Key{Specimen: strings.TrimSpace(rep.Specimen.ID)})
+// missing says why there is no open order: it is cancelled, of another day or section,
+// the identifier is likely mistyped, or there is none.
+func (d *Desk) missing(a Analyser, id string, at time.Time) (Finding, error) {
+	all, err := d.Orders.Find(orders.Key{Specimen: id})
 	if err != nil {
 		return Finding{}, err
 	}
 	why := reason.NoOrder
 	for _, e := range all {
 		for _, s := range e.Order.Services {
-			if !slices.ContainsFunc(s.Specimens, func(x record.OrderSpecimen) bool { return x.Has(rep.Specimen.ID) }) {
+			if !slices.ContainsFunc(s.Specimens, func(x record.OrderSpecimen) bool { return x.Has(id) }) {
 				continue
 			}
 			switch {
-			case s.State == record.Open || s.State == record.OnHold:
+			case s.State != record.Open && s.State != record.OnHold:
+				if why == reason.NoOrder {
+					why = reason.OrderOver
+				}
+			case !a.worksFor(s.Section):
+				if why != reason.OutsideWindow {
+					why = reason.OtherSection
+				}
+			default:
 				why = reason.OutsideWindow
-			case why == reason.NoOrder:
-				why = reason.OrderOver
 			}
 		}
 	}
+	if why == reason.NoOrder {
+		near, err := d.near(a, id, at)
+		if near {
+			why = reason.NearOrder
+		}
+		return held(why), err
+	}
 	return held(why), nil
+}
+
+// worksFor reports whether a section is one of the analyser's.
+func (a Analyser) worksFor(section string) bool {
+	return section == "" || len(a.Sections) == 0 || slices.ContainsFunc(a.Sections, func(x string) bool { return strings.EqualFold(x, section) })
 }
 
 // services finds for each result the service of one patient that it answers.
@@ -447,12 +479,13 @@ func (d *Desk) services(a Analyser, rep record.Report, at time.Time, p patient) 
 		return held(reason.AlreadyResulted), nil
 	}
 	if len(f.Ordered) == 0 {
-		if open := p.pending(); len(open) == 1 {
+		// A panel whose code nobody has said the tests of.
+		if open := p.pending(); len(open) == 1 && len(a.Codes.Tests(open[0].Service, at)) == 0 {
 			for i := range rep.Results {
 				f.add(open[0], i)
 			}
 		} else {
-			return Finding{Patient: &p.person, Hold: reason.NotOrdered}, nil
+			return held(reason.NotOrdered), nil
 		}
 	}
 	for i := range f.Marks {

@@ -59,8 +59,13 @@ func (r *rig) says(a orders.Action, number, patient, specimen string, at time.Ti
 	for _, c := range codes {
 		o.Services = append(o.Services, record.Service{Code: record.Coded{Code: c}, Priority: "R", Specimens: []record.OrderSpecimen{{IDs: []string{specimen}}}})
 	}
-	c := r.desk.Orders.Begin(at)
-	_, err := c.Apply(orders.Request{Action: a, Link: "his", MessageID: number, Said: orders.Said{Message: at.Add(time.Duration(r.n))}, Order: o})
+	r.commit(r.desk.Orders.Begin(at), orders.Request{Action: a, Link: "his", MessageID: number, Said: orders.Said{Message: at.Add(time.Duration(r.n))}, Order: o})
+}
+
+// commit makes a change of one request true.
+func (r *rig) commit(c *orders.Change, x orders.Request) {
+	r.t.Helper()
+	_, err := c.Apply(x)
 	b := new(storage.Batch)
 	if err == nil {
 		err = c.Write(b)
@@ -242,7 +247,7 @@ func TestPanelOfOneServiceTakesAllItsResults(t *testing.T) {
 func TestCodeOfTheOrderIsTheSitesTable(t *testing.T) {
 	r := newRig(t)
 	a := xn(Required)
-	a.Codes = Table{map[string][]string{"CBC": {"WBC", "RBC"}, "SUGAR": {"GLU"}}, a.Codes}
+	a.Codes = Table{Orders: map[string][]string{"CBC": {"WBC", "RBC"}, "SUGAR": {"GLU"}}, Else: a.Codes}
 	r.says(orders.New, "A1", "P1", "27", noon(0), "CBC", "SUGAR", "ALT")
 	if got := r.asks(a, "27"); got != "P1:WBC+RBC+GLU+ALT" {
 		t.Error(got)

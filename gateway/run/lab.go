@@ -29,7 +29,7 @@ func (g *Gateway) startLab(k *interpret.Knowledge) {
 }
 
 func (g *Gateway) labAnalyser(a config.Analyser) lab.Analyser {
-	x := lab.Analyser{Name: a.Name, Policy: a.Orders, Window: a.OrderWindow, Sections: a.Sections, Zone: g.cfg.Location(a.TimeZone)}
+	x := lab.Analyser{Name: a.Name, Policy: a.Orders, Window: a.OrderWindow, Sections: a.Sections, Zone: g.cfg.Location(a.TimeZone), Specimens: a.Specimens()}
 	codes := lab.ByCode{}
 	if p := g.profiles[a.Profile]; p != nil && !p.SiteCodes() {
 		codes.Codes = p.Codes()
