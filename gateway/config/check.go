@@ -68,6 +68,7 @@ func (c *Config) Check(env Env) []Problem {
 	k.orders()
 	k.authorities()
 	k.orderCodes()
+	k.codeTables()
 	k.people()
 	k.alerts()
 	k.smtp()

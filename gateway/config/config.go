@@ -172,6 +172,8 @@ type Analyser struct {
 
 	OrderWindow time.Duration `toml:"order_window" default:"48h" never:"yes"` // around the time of a specimen; 0: any
 	Sections    []string      `toml:"sections" default:""`                    // OBR-24 that it works for; empty: any
+
+	Codes string `toml:"codes" default:""` // file with the table of its codes; empty: none. After Load relative to the working directory
 	Send        string        `toml:"send" default:"query" oneof:"query download both"`
 
 	SpecimenPattern string `toml:"specimen_pattern" default:""` // a regular expression, see lab.Specimens; empty: any
@@ -523,6 +525,7 @@ func (c *Config) complete(file string) {
 	}
 	c.completeLinks(dir)
 	c.completeMaps(dir)
+	c.completeCodes(dir)
 	c.SMTP.PasswordFile = under(dir, c.SMTP.PasswordFile)
 	for i := range c.Webhooks {
 		c.Webhooks[i].TokenFile = under(dir, c.Webhooks[i].TokenFile)

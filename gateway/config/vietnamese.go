@@ -130,6 +130,10 @@ var vietnamese = map[string]string{
 	"user: the password would be shown to the network: use https":                                                   "user: mật khẩu sẽ bị lộ trên mạng: hãy dùng https",
 	"mllp has no meaning for an address that is a URL":                                                              "mllp không có nghĩa khi address là URL",
 
+	// Of the tables of codes.
+	"codes: %s cannot be used":                             "codes: không dùng được %s",
+	"order %q stands in the code table of %s: that counts": "chỉ định %q có trong bảng mã của %s: bảng mã được dùng",
+
 	// Of orders.
 	`%s is under "1h": orders would be given up before anybody could do them`: `%s dưới "1h": chỉ định sẽ bị bỏ trước khi có người thực hiện`,
 	"%s: %q is no field of an order, such as %q":                              "%s: %q không phải là trường của chỉ định, ví dụ %q",

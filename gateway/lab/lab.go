@@ -152,6 +152,9 @@ type Work struct {
 // for this analyser to do. Nothing for a specimen: it has no order, or more patients
 // than one could be meant.
 func (w *Work) Work(ctx context.Context, q record.Query) ([]record.Work, error) {
+	pinned := *w
+	pinned.analyser = w.analyser.Pinned()
+	w = &pinned
 	var all []record.Work
 	for _, id := range q.Specimens {
 		if err := ctx.Err(); err != nil {
