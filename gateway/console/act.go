@@ -14,6 +14,9 @@ const maxForm = 16 << 10
 
 // mayPost is whether a path takes POST at all.
 func (c *Console) mayPost(path string) bool {
+	if path == "/workbench" {
+		return c.o.Workbench != nil
+	}
 	return c.o.Acts != nil && (path == "/act" || c.posts[path])
 }
 

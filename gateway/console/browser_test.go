@@ -85,3 +85,62 @@ func TestBrowserShowsThePages(t *testing.T) {
 		t.Error("the page did not refresh itself")
 	}
 }
+
+// In a real browser a recording is pasted, decoded in place, and decoded again without
+// the token being typed anew. A script of the test fills the form in; the policy of the
+// page lets in only scripts of its own origin.
+func TestBrowserDecodesOnTheWorkbench(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: no browser")
+	}
+	c, _ := benched(t)
+	var posts atomic.Int32
+	script := `addEventListener("load", () => {
+  document.getElementById("bench-text").value = ` + "`" + strings.ReplaceAll(frames(true, xnRecords...), `\`, `\\`) + "`" + `;
+  document.getElementById("bench-token").value = "right";
+  const decode = document.getElementById("bench-decode");
+  decode.click();
+  new MutationObserver((_, o) => {
+    if (!document.querySelector("#decoded .card") || document.body.dataset.again) return;
+    document.body.dataset.again = "yes";
+    decode.click();
+  }).observe(document.body, { childList: true, subtree: true });
+});`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/static/test.js" {
+			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+			w.Write([]byte(script))
+			return
+		}
+		if r.Method == http.MethodPost {
+			posts.Add(1)
+			c.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		c.ServeHTTP(answer, r)
+		for k, v := range answer.Header() {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(answer.Code)
+		w.Write(bytes.Replace(answer.Body.Bytes(), []byte("</head>"), []byte(`<script src="/static/test.js" defer></script></head>`), 1))
+	}))
+	defer server.Close()
+	dom, log := chromium(t, "--virtual-time-budget=8000", "--dump-dom", server.URL+"/workbench?lang=vi")
+	for _, want := range []string{"<b>sysmex-xn-l</b> (theo bên gửi)", "checksum sai", "R.3.5", "<mark>", `data-again="yes"`} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("no %q in %s", want, dom)
+		}
+	}
+	for _, line := range strings.Split(log, "\n") {
+		if strings.Contains(line, "CONSOLE") {
+			t.Error(line)
+		}
+	}
+	if posts.Load() < 2 {
+		t.Errorf("%d recordings were sent", posts.Load())
+	}
+	if dir := os.Getenv("NHIP_SCREENSHOTS"); dir != "" {
+		chromium(t, "--virtual-time-budget=8000", "--window-size=1366,2600", "--screenshot="+filepath.Join(dir, "workbench-vi.png"), server.URL+"/workbench?lang=vi")
+	}
+}

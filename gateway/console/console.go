@@ -48,16 +48,17 @@ var static embed.FS
 
 // Options are what a console needs.
 type Options struct {
-	Source   Source
-	Journal  Journal                                      // what came in and went out
-	Controls Controls                                     // of control material; nil: none
-	Orders   Orders                                       // of systems; nil: none
-	Acts     *control.Acts                                // what a person may do; nil: nothing
-	Person   func(token string) (name string, known bool) // whose token it is
-	Zone     *time.Location                               // of the times that are shown; nil: UTC
-	Hosts    []string                                     // names in the Host header besides those of loopback
-	Log      *slog.Logger                                 // nil: slog.Default
-	Now      func() time.Time                             // nil: time.Now
+	Source    Source
+	Journal   Journal                                      // what came in and went out
+	Controls  Controls                                     // of control material; nil: none
+	Orders    Orders                                       // of systems; nil: none
+	Workbench Workbench                                    // reads recordings of analysers; nil: there is no such page
+	Acts      *control.Acts                                // what a person may do; nil: nothing
+	Person    func(token string) (name string, known bool) // whose token it is
+	Zone      *time.Location                               // of the times that are shown; nil: UTC
+	Hosts     []string                                     // names in the Host header besides those of loopback
+	Log       *slog.Logger                                 // nil: slog.Default
+	Now       func() time.Time                             // nil: time.Now
 }
 
 // A Console is an http.Handler.
@@ -67,6 +68,7 @@ type Console struct {
 	pages   [2]*pages
 	assets  map[string]asset
 	posts   map[string]bool // paths of the API that take POST
+	bench   chan struct{}   // a place for each recording that is being read
 	manuals [2]manual
 
 	statement manual // of DICOM conformance
@@ -88,7 +90,7 @@ func New(o Options) *Console {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), posts: map[string]bool{}, manuals: manuals(), statement: newManual(docs.Conformance)}
+	c := &Console{o: o, pages: [2]*pages{newPages(en), newPages(vi)}, assets: loadAssets(), posts: map[string]bool{}, bench: make(chan struct{}, benches), manuals: manuals(), statement: newManual(docs.Conformance)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", c.overview)
 	mux.HandleFunc("/live", c.live)
@@ -109,6 +111,10 @@ func New(o Options) *Console {
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}/raw", c.apiRaw)
 	mux.HandleFunc("/healthz", c.healthz)
 	mux.Handle("/metrics", metrics(c))
+	if o.Workbench != nil {
+		mux.HandleFunc("GET /workbench", c.workbench)
+		mux.HandleFunc("POST /workbench", c.benchPost)
+	}
 	if o.Acts != nil {
 		mux.HandleFunc("GET /act", c.actPage)
 		mux.HandleFunc("POST /act", c.actPost)

@@ -30,6 +30,7 @@ func newPages(l lang) *pages {
 		"num":   func(n any) string { return number(l, n) },
 		"age":   func(seconds int64) string { return age(l, seconds) },
 		"bytes": func(n uint64) string { return size(l, n) },
+		"bench": func(p page, v *benchView) shownBench { return shownBench{p.Lang, v} },
 	})
 	return &pages{l, template.Must(set.ParseFS(pageFiles, "pages/*.html"))}
 }
@@ -53,6 +54,9 @@ type page struct {
 	Entry    *detailView
 	Act      *actForm
 	Charts   []chartView
+	Bench    *benchForm
+
+	Workbench bool // there is that page
 
 	MoreCharts bool
 }
@@ -92,7 +96,7 @@ func (c *Console) newPage(r *http.Request, title string) (page, viewer) {
 	p := page{
 		Lang: v.lang.String(), Other: r.URL.Path + "?" + other.Encode(),
 		Live:  "/live?" + url.Values{"lang": {v.lang.String()}}.Encode(),
-		Title: say(v.lang, title), At: *v.at(v.now),
+		Title: say(v.lang, title), At: *v.at(v.now), Workbench: c.o.Workbench != nil,
 	}
 	status, err := c.status(r, v)
 	if err != nil {

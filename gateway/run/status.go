@@ -27,7 +27,7 @@ var errNoObject = errors.New("the journal entry holds no object")
 
 // startConsole opens the console's listener.
 func (g *Gateway) startConsole() {
-	c := console.New(console.Options{Source: source{g}, Journal: g.journal(), Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person, Controls: controls{g}, Orders: g.orders})
+	c := console.New(console.Options{Source: source{g}, Journal: g.journal(), Zone: g.cfg.Site.TimeZone, Hosts: g.cfg.Console.Hosts, Log: g.log, Acts: g.acts, Person: g.person, Controls: controls{g}, Orders: g.orders, Workbench: workbench{g}})
 	g.keepOpen("console", func() ([]string, func(context.Context) error, error) {
 		open, err := listenAll(g.cfg.Console.Listen)
 		if err != nil {

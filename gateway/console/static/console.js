@@ -56,3 +56,21 @@ if (live && live.dataset.live) {
 
 const print = document.getElementById("print");
 if (print) print.addEventListener("click", () => window.print());
+
+// A recording is decoded in place, so that the token has to be typed once. What is
+// scrubbed is a download, which leaves the page as it is.
+const bench = document.getElementById("bench");
+if (bench) bench.addEventListener("submit", async (e) => {
+  if (!e.submitter || e.submitter.value !== "decode") return;
+  e.preventDefault();
+  const data = new FormData(bench, e.submitter);
+  const decoded = document.getElementById("decoded");
+  decoded.replaceChildren();
+  try {
+    const answer = await fetch(bench.action, { method: "POST", body: data });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    decoded.replaceWith(page.getElementById("decoded")); // escaped by the gateway
+  } catch {
+    bench.submit(); // the browser says what is wrong
+  }
+});
