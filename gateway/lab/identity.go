@@ -6,9 +6,9 @@ import (
 	"time"
 	"unicode"
 
-	"nhip/drivers/fold"
 	"nhip/gateway/orders"
 	"nhip/gateway/record"
+	"nhip/hl7/vncharset"
 )
 
 // What an analyser says of the patient is held against the order: its number (Desk.is),
@@ -57,7 +57,7 @@ func sameName(said, have record.Name) bool {
 // nameWords are the words of a name in capital ASCII letters, in the order in which an
 // analyser sends its parts.
 func nameWords(n record.Name) (all []string) {
-	text := strings.ToUpper(fold.ASCII(n.Family + " " + n.Given + " " + n.Middle))
+	text := strings.ToUpper(vncharset.ASCII(n.Family + " " + n.Given + " " + n.Middle))
 	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == '.' || r == '-' || r == '\'' || r == '^' }) {
 		if !strings.ContainsFunc(w, func(r rune) bool { return r == '?' || unicode.IsDigit(r) }) {
 			all = append(all, w)
