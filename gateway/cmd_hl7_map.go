@@ -319,18 +319,8 @@ func (c *mapList) Run() (int, error) {
 		return exitGood, indented(a)
 	}
 	_, zone := c.zone()
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, v := range a.History {
-		mark, name := " ", v.Name
-		if v.Live {
-			mark = "*"
-		}
-		if v.None {
-			name = "-"
-		}
-		fmt.Fprintf(w, "%s %d\t%s\t%s\t%s %s\t%s\n", mark, v.Version, onOneLine(name), v.At.In(zone).Format(time.DateTime), onOneLine(v.User), onOneLine(v.By), onOneLine(v.Why))
-	}
-	return exitGood, w.Flush()
+	printVersions(os.Stdout, a.History, zone)
+	return exitGood, nil
 }
 
 type mapShow struct {

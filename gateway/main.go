@@ -50,6 +50,7 @@ var cli struct {
 	Profile profileCommand `cmd:"" help:"Profiles of analysers: list, test, make a draft of a new one."`
 	Dicom   dicomCommand   `cmd:"" help:"Tools for DICOM." name:"dicom"`
 	HL7     hl7Command     `cmd:"" help:"Tools for HL7, and the maps of fields." name:"hl7"`
+	Codes   codesCommand   `cmd:"" help:"Tables of analysers' codes: LIS codes, units, MA_MAY."`
 	Journal journalCommand `cmd:"" help:"Look at the journal of what came in and went out."`
 	Orders  ordersCommand  `cmd:"" help:"Orders of systems: what is open, and what became of it."`
 	Patient patientCommand `cmd:"" help:"Who a patient number is, and what changed that."`

@@ -484,6 +484,7 @@ func Acts(ctx context.Context, cfg *config.Config, log *slog.Logger) (acts *cont
 		log.Error("no acts on maps of fields", "error", err)
 	} else {
 		g.mapDesk().register(acts)
+		g.codesDesk().register(acts)
 	}
 	return acts, func() error {
 		cancel()

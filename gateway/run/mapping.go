@@ -57,7 +57,10 @@ func (g *Gateway) openForActs() (err error) {
 	if g.connection, err = g.connections(); err != nil {
 		return err
 	}
-	g.maps, err = openMaps(g.cfg, g.store)
+	if g.maps, err = openMaps(g.cfg, g.store); err != nil {
+		return err
+	}
+	g.codes, err = openCodes(g.cfg, g.store)
 	return err
 }
 
@@ -255,7 +258,7 @@ type mapDesk struct {
 }
 
 func (g *Gateway) mapDesk() *mapDesk {
-	w := &interpret.Worker{Store: g.store, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name}, Connections: g.connection, Routes: g.routes}
+	w := &interpret.Worker{Store: g.store, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name}, Connections: g.connection, Routes: g.routes, Codes: g.codeTable}
 	if g.orders != nil { // a gateway that runs
 		w.Knows = g.knowledge()
 	}
