@@ -19,9 +19,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 
 	"nhip/drivers/item"
 	"nhip/drivers/session"
@@ -188,7 +185,7 @@ func (r *Receiver) Answered([]record.Work, bool) []session.Action { return nil }
 // and has all that follows; what stands before is O's, and ci or si behind a result
 // begins another O.
 func Records(message []byte) ([]item.Record, []string, error) {
-	joined := strings.NewReplacer(string(rune(rs)), "", "\r", "", "\n", "").Replace(decode(message))
+	joined := strings.NewReplacer(string(rune(rs)), "", "\r", "", "\n", "").Replace(string(message))
 	p := parser{}
 	for field := range strings.SplitSeq(joined, "|") {
 		if field == "" {
@@ -255,15 +252,4 @@ func (p *parser) field(tag, text string) {
 	if text != "" {
 		of[tag] = text
 	}
-}
-
-func decode(message []byte) string {
-	if utf8.Valid(message) {
-		return string(message)
-	}
-	text, err := charmap.ISO8859_1.NewDecoder().Bytes(message)
-	if err != nil { // ISO 8859-1 has a character for every byte
-		return strings.ToValidUTF8(string(message), "�")
-	}
-	return string(text)
 }

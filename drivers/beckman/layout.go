@@ -23,6 +23,7 @@ import (
 	"nhip/drivers/item"
 	"nhip/drivers/textline"
 	"nhip/gateway/record"
+	"nhip/hl7/vncharset"
 )
 
 // A Layout has the widths of the columns in characters; zero: the column is not
@@ -60,6 +61,8 @@ type Layout struct {
 	// Deadline for looking up the work; default 0.5 s, the time that the analyser
 	// needs before it can receive (t1); the answer has to begin within 2 s (T1).
 	Deadline textline.Span `toml:"deadline"`
+	// Names is the set in which names are written: of the profile, or of the site.
+	Names vncharset.Names `toml:"-"`
 }
 
 // Check says in words what is wrong with the layout.
@@ -139,6 +142,7 @@ func (l Layout) query(text string) (record.Query, error) {
 	}
 	// The site may let the analyser cut the blanks behind the identifier.
 	if id := strings.TrimSpace(c.take(min(l.SampleID, len(c.text)))); id != "" {
+		id, _ = l.Names.Read([]byte(id))
 		q.Specimens = []string{id}
 	}
 	if strings.TrimSpace(c.text) != "" {

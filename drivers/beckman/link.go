@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"nhip/drivers/fold"
 	"nhip/drivers/session"
 	"nhip/drivers/textline"
 	"nhip/gateway/record"
@@ -233,7 +232,8 @@ func (k *Link) answerTo(work []record.Work) ([]byte, error) {
 		return nil, nil
 	}
 	b := append([]byte{'S'}, k.asked[1])
-	identity := []byte(fold.Pad(string(k.asked[2:]), k.l.identity()))
+	identity := bytes.Repeat([]byte{' '}, k.l.identity())
+	copy(identity, k.asked[2:])
 	if k.l.AnswerType == "blank" && k.l.Type > 0 {
 		identity[k.l.Unit+k.l.Rack+k.l.Cup] = ' '
 	}
@@ -253,7 +253,7 @@ func (l Layout) patient(b []byte, w *record.Work) []byte {
 	}
 	b = append(b, sex[:l.Sex]...)
 	b = append(b, strings.Repeat("0", l.Years+l.Months)...)
-	return append(b, fold.Pad(strings.Join(strings.Fields(name), " "), l.Patient)...)
+	return append(b, l.Names.Pad(strings.Join(strings.Fields(name), " "), l.Patient)...)
 }
 
 // tests are the online test numbers with zeros before them. A part of an order is not

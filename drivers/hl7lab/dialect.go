@@ -19,10 +19,10 @@ import (
 	"strings"
 	"time"
 
-	"nhip/drivers/fold"
 	"nhip/drivers/textline"
 	"nhip/gateway/record"
 	"nhip/hl7"
+	"nhip/hl7/vncharset"
 )
 
 // A Dialect is how a model asks and wants to be answered: [hl7] of a profile.
@@ -46,8 +46,8 @@ type Dialect struct {
 	// "none" (default) or "ca", OML^O33 with the order control CA for each AWOS.
 	Unasked string `toml:"download"`
 	Retract string `toml:"cancel"`
-	// Names is "ascii" (default) or "utf-8".
-	Names string `toml:"names"`
+	// Names is the set in which names are written: of the profile, or of the site.
+	Names vncharset.Names `toml:"-"`
 }
 
 // Downloads reports whether work may be sent that was not asked for.
@@ -81,7 +81,6 @@ func (d Dialect) Check() []string {
 	word("unknown", d.Unknown, "dc", "nothing")
 	word("download", d.Unasked, "none", "oml")
 	word("cancel", d.Retract, "none", "ca")
-	word("names", d.Names, "ascii", "utf-8")
 	if d.Form != "law" && (d.Downloads() || d.Cancels()) {
 		found = append(found, `download = "oml" and cancel = "ca" are for query = "law"`)
 	}
@@ -191,6 +190,9 @@ func (b *builder) raw(s hl7.Segment, path string, value []byte) {
 // message begins a message to the analyser, with its own delimiters.
 func (b *builder) message(code, event, structure, version string) (*hl7.Message, string) {
 	m := hl7.NewMessage(b.to.Delimiters())
+	if !b.d.Names.Automatic() && b.err == nil {
+		b.err = m.UseCharset(hl7.CharsetRule{Force: b.d.Names.Charset()})
+	}
 	msh := m.Segments("MSH")
 	id := b.o.ControlID()
 	for path, value := range map[string]string{
@@ -203,10 +205,16 @@ func (b *builder) message(code, event, structure, version string) (*hl7.Message,
 }
 
 func (b *builder) name(text string) string {
-	if b.d.Names == "utf-8" {
-		return text
+	return b.d.Names.Text(text)
+}
+
+// number is an identifier of a patient as it is, or nothing where the machine does not
+// have its characters: none is better than another.
+func (b *builder) number(id string) string {
+	if _, ok := b.d.Names.Exactly(id); !ok {
+		return ""
 	}
-	return fold.ASCII(text)
+	return id
 }
 
 // dsr answers QRY^Q02: QCK^Q02 says whether there is an order, DSR^Q03 brings it.
@@ -286,7 +294,7 @@ func (b *builder) padded(m *hl7.Message) []byte {
 func (b *builder) display(m *hl7.Message, w record.Work) {
 	lines := make([]string, 28)
 	if p := w.Patient; p != nil {
-		lines[0] = b.name(p.ID)
+		lines[0] = b.number(p.ID)
 		lines[2] = b.name(strings.Join(strings.Fields(p.Name.Family+" "+p.Name.Middle+" "+p.Name.Given), " "))
 		lines[3], lines[4] = p.Birth, p.Sex
 	}

@@ -85,7 +85,7 @@ func (b *builder) orders(w record.Work) ([]byte, string) {
 	m, id := b.order(w.Specimen)
 	if p := w.Patient; p != nil {
 		pid := m.Append("PID")
-		b.set(pid, "3.1", b.name(p.ID))
+		b.set(pid, "3.1", b.number(p.ID))
 		b.set(pid, "5.1", b.name(p.Name.Family))
 		b.set(pid, "5.2", b.name(p.Name.Given))
 		b.set(pid, "5.3", b.name(p.Name.Middle))

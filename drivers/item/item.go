@@ -14,7 +14,8 @@ const (
 	Query   = "Q" // asks for work
 )
 
-// A Record is one statement of a message. Texts are UTF-8, blanks as sent.
+// A Record is one statement of a message. Texts are the bytes of the wire, blanks as sent:
+// the profile knows their set of characters.
 type Record struct {
 	Kind   string
 	Fields map[string]string

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"nhip/drivers/astm/e1394"
-	"nhip/drivers/fold"
 	"nhip/gateway/record"
+	"nhip/hl7/vncharset"
 )
 
 // A query says where a Q record (LIS02) has what it asks for: [query]. Paths are
@@ -111,7 +111,7 @@ func (p *Profile) Queries(message []byte) []record.Query {
 			continue
 		}
 		q := record.Query{
-			Specimens: d.Specimen.all(r), Tests: d.Tests.all(r),
+			Specimens: p.read(d.Specimen.all(r)), Tests: d.Tests.all(r),
 			Rack: d.Rack.get(r, 0), Position: d.Position.get(r, 0), Sequence: d.Sequence.get(r, 0),
 			SpecimenType: d.Type.get(r, 0), Container: d.Container.get(r, 0),
 			ID: strings.TrimSpace(r.Get("2")),
@@ -141,14 +141,13 @@ type answer struct {
 	// "no-information" (H, then L with the termination code I), or with the fields of
 	// [[answer.unknown_field]] "order", an O record without tests, or "query", the query
 	// given back. Fields of H and L there are put into the records around it.
-	Unknown string `toml:"unknown"`
-	// Names is "ascii" (default) or "utf-8".
-	Names string `toml:"names"`
+	Unknown       string `toml:"unknown"`
+	Fields        []set  `toml:"field"`
+	UnknownFields []set  `toml:"unknown_field"`
 
-	Fields        []set `toml:"field"`
-	UnknownFields []set `toml:"unknown_field"`
-
-	types []meaning // [[specimen_type]] of the profile
+	types []meaning         // [[specimen_type]] of the profile
+	names vncharset.Names   // in which names are written
+	sent  map[string]string // specimens of the query as they were sent, by what they read
 
 	// Download is how work is handed out that the model did not ask for, Cancel how
 	// work is taken back; nil: no source says that the model takes it.
@@ -163,9 +162,13 @@ type answer struct {
 // {priority} {order} {collected} {patient_id} {name} {family} {middle} {given}
 // {birth} {sex} {now} {number}. A field with {test} is repeated for every test where
 // Per is "specimen"; {number} counts the records of a type.
+//
+// Length is the most characters that the field takes, as the model counts them: bytes,
+// or letters in UTF-8; 0: any. A name is cut there, at a letter; an identifier never is.
 type set struct {
-	Path string `toml:"path"`
-	Is   string `toml:"is"`
+	Path   string `toml:"path"`
+	Is     string `toml:"is"`
+	Length int    `toml:"length"`
 }
 
 type span time.Duration
@@ -228,7 +231,6 @@ func (c *checker) ask(f *file) {
 	}
 	c.word("answer.per", a.Per, "specimen", "test")
 	c.word("answer.unknown", a.Unknown, "nothing", "no-information", "order", "query")
-	c.word("answer.names", a.Names, "ascii", "utf-8")
 	c.sets(a.Fields)
 	if !slices.ContainsFunc(a.Fields, func(s set) bool { return strings.Contains(s.Is, "{test}") }) {
 		c.bad("answer", "no field has {test}")
@@ -259,6 +261,9 @@ func (c *checker) word(place, value string, allowed ...string) {
 }
 
 func (c *checker) set(s set) {
+	if s.Length < 0 {
+		c.bad("answer", "%s: length %d is less than 0", s.Path, s.Length)
+	}
 	if !setForm.MatchString(s.Path) || s.Path == "H.2" || strings.HasPrefix(s.Path, "H.2.") {
 		c.bad("answer", "%q is no field of H, P, O or L that can be set", s.Path)
 	}
@@ -291,7 +296,9 @@ func (p *Profile) Answer(message []byte, q record.Query, work []record.Work, now
 			return nil, fmt.Errorf("profile: work for a specimen that was not asked for")
 		}
 	}
-	return p.f.Answer.compose(m.Header(), q, work, now)
+	a := *p.f.Answer
+	a.sent = p.sent(m)
+	return a.compose(m.Header(), q, work, now)
 }
 
 // compose writes the records in answer to a query, whose header is h.
@@ -396,11 +403,11 @@ func (w *writer) record(kind string, one record.Work, tests []string, unknown bo
 			continue
 		}
 		if !strings.Contains(s.Is, "{test}") {
-			w.set(&r, within, w.words(s.Is, one, ""))
+			w.set(&r, within, w.words(s, one, ""))
 			continue
 		}
 		for i, test := range tests {
-			w.set(&r, repetition(within, i+1), w.words(s.Is, one, test))
+			w.set(&r, repetition(within, i+1), w.words(s, one, test))
 		}
 	}
 	w.out = append(append(w.out, r.Bytes...), '\r')
@@ -457,17 +464,6 @@ func (w *writer) terminator(code string, open bool) {
 		}
 	}
 	w.out = append(append(w.out, r.Bytes...), '\r')
-}
-
-// words replaces the words in braces.
-func (w *writer) words(text string, one record.Work, test string) string {
-	return wordForm.ReplaceAllStringFunc(text, func(word string) string {
-		said := w.word(word[1:len(word)-1], one, test)
-		if w.a.Names != "utf-8" {
-			said = fold.ASCII(said)
-		}
-		return said
-	})
 }
 
 func (w *writer) word(name string, one record.Work, test string) string {

@@ -259,8 +259,22 @@ func TestWorkOfAnotherSpecimen(t *testing.T) {
 func TestStrangeIdentifiers(t *testing.T) {
 	p := of(t, e411)
 	for _, id := range []string{"A B", "A|B", "A^B\\C&D", "Nguyễn Văn A", "x\x01\x02\x03\x04\x05y", strings.Repeat("9", 200), "\r\n"} {
-		q := record.Query{Specimens: []string{id}}
-		got, err := p.f.Answer.compose(e1394.Record{Delimiters: e1394.Standard}, q, []record.Work{{Specimen: id, Tests: []string{"A"}}}, site)
+		asked := e1394.Standard.NewRecord("Q")
+		if err := asked.Set("3.3", id); err != nil {
+			t.Fatal(err)
+		}
+		query := []byte("H|\\^&\r" + string(asked.Bytes) + "\rL|1\r")
+		q := p.Queries(query)[0]
+		if strings.TrimSpace(id) == "" {
+			if len(q.Specimens) != 0 {
+				t.Errorf("%q is asked for", q.Specimens)
+			}
+			continue
+		}
+		if len(q.Specimens) != 1 || q.Specimens[0] != id {
+			t.Errorf("%q is asked for as %q", id, q.Specimens)
+		}
+		got, err := p.Answer(query, q, []record.Work{{Specimen: id, Tests: []string{"A"}}}, site)
 		if err != nil {
 			t.Errorf("%q: %v", id, err)
 			continue
@@ -269,6 +283,9 @@ func TestStrangeIdentifiers(t *testing.T) {
 		if err != nil || len(m.Records) != 4 {
 			t.Errorf("%q: %d records in %q, %v", id, len(m.Records), got, err)
 			continue
+		}
+		if back := m.Records[2].Get("3"); back != id {
+			t.Errorf("%q comes back as %q", id, back)
 		}
 		for _, b := range got {
 			if b < ' ' && b != '\r' {

@@ -2,9 +2,6 @@ package profile
 
 import (
 	"fmt"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 
 	"nhip/drivers/astm/e1394"
 )
@@ -27,35 +24,21 @@ func (e *LimitError) Error() string {
 
 // lisRecord is a LIS02 record as an element.
 type lisRecord struct {
-	r       e1394.Record
-	foreign *bool // set when a text was not UTF-8
+	r    e1394.Record
+	read *reading
 }
 
 func (l lisRecord) text(at location) string {
-	return l.decode(l.r.At(e1394.Path{Field: at.field, Component: at.component}))
+	return l.read.bytes(at, l.r.At(e1394.Path{Field: at.field, Component: at.component}))
 }
 
 func (l lisRecord) repeats(at location) []string {
 	n := min(l.r.Repeats(at.field), maxRepeats)
 	texts := make([]string, n)
 	for i := range texts {
-		texts[i] = l.decode(l.r.At(e1394.Path{Field: at.field, Repeat: i + 1, Component: at.component}))
+		texts[i] = l.read.bytes(at, l.r.At(e1394.Path{Field: at.field, Repeat: i + 1, Component: at.component}))
 	}
 	return texts
-}
-
-// decode makes UTF-8 of a text. LIS02 knows ASCII only; a text that is not UTF-8
-// is read as ISO 8859-1, which has a character for every byte.
-func (l lisRecord) decode(text string) string {
-	if utf8.ValidString(text) {
-		return text
-	}
-	*l.foreign = true
-	decoded, err := charmap.ISO8859_1.NewDecoder().String(text)
-	if err != nil {
-		return string([]rune(text))
-	}
-	return decoded
 }
 
 // lis02 walks the records of a message, LIS02-A2: H, then P with its O, R and C,
@@ -65,13 +48,12 @@ func (x *extractor) lis02(message []byte) error {
 	if err != nil {
 		return err
 	}
-	foreign := false
 	for i, r := range m.Records {
 		kind := r.Type()
 		if len(r.Bytes) > maxContext && (kind == "H" || kind == "P" || kind == "O") {
 			return &LimitError{Record: i + 1, Type: kind}
 		}
-		e := lisRecord{r, &foreign}
+		e := lisRecord{r, &x.reading}
 		switch kind {
 		case "H":
 			x.newPatient()
@@ -106,8 +88,5 @@ func (x *extractor) lis02(message []byte) error {
 		}
 	}
 	x.end()
-	if foreign {
-		x.problem("text that is not UTF-8 was read as ISO 8859-1")
-	}
 	return nil
 }

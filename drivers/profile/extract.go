@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"nhip/drivers/astm/e1394"
 	"nhip/gateway/record"
-	"nhip/hl7"
 )
 
 // What an extraction consumes without delivering it: the keys of
@@ -39,6 +39,8 @@ type Extraction struct {
 	Ignored map[string]int
 	// Undeclared counts delivered results whose code the profile does not know.
 	Undeclared map[string]int
+	// Doubts are the places whose bytes are not what was expected.
+	Doubts []Doubt
 	// Problems are what is wrong, in words and without patient data.
 	Problems []string
 }
@@ -65,7 +67,7 @@ func (p *Profile) extract(message []byte, zone *time.Location, shown *Coverage) 
 	if zone == nil {
 		zone = time.UTC
 	}
-	x := &extractor{p: p, parts: &p.f.Parts, zone: zone, shown: shown, in: make(scope), index: make(map[reportKey]int)}
+	x := &extractor{p: p, parts: &p.f.Parts, zone: zone, reading: reading{names: p.f.charset}, shown: shown, in: make(scope), index: make(map[reportKey]int)}
 	x.out.Consumed = make(map[string]int)
 	x.out.Ignored = make(map[string]int)
 	x.out.Undeclared = make(map[string]int)
@@ -78,6 +80,10 @@ func (p *Profile) extract(message []byte, zone *time.Location, shown *Coverage) 
 	}
 	if err := walk(message); err != nil {
 		return Extraction{}, err
+	}
+	x.out.Doubts = x.reading.doubts
+	for _, d := range x.out.Doubts {
+		x.problem("%s", d.Words())
 	}
 	return x.out, nil
 }
@@ -185,6 +191,7 @@ type extractor struct {
 	shown *Coverage
 	out   Extraction
 
+	reading  reading // of the bytes of the message
 	in       scope
 	device   record.Device
 	patients int // P or PID seen
@@ -318,15 +325,22 @@ func (x *extractor) consume(kind string, n int) {
 
 // comment takes the text of a C record or NTE.
 func (x *extractor) comment() {
+	x.reading.taken()
 	text := x.remark(x.in.trimmed(x.parts.Comment))
+	if text != "" {
+		x.commentOn(append([]string{text}, x.reading.taken()...))
+	}
+}
+
+// commentOn adds comments to what they belong to.
+func (x *extractor) commentOn(all []string) {
 	switch {
-	case text == "":
 	case x.follows == patientRecord:
-		x.patientComments = append(x.patientComments, text)
+		x.patientComments = append(x.patientComments, all...)
 	case x.follows == orderRecord:
-		x.orderComment(text)
+		x.orderComment(all...)
 	case x.last != nil:
-		x.last.Comments = append(x.last.Comments, text)
+		x.last.Comments = append(x.last.Comments, all...)
 	default:
 		x.consume(Comment, 1)
 	}
@@ -367,15 +381,15 @@ func (m *material) set(part, text string) {
 	}
 }
 
-// orderComment adds a comment to the report of the order in force, which may be
+// orderComment adds comments to the report of the order in force, which may be
 // still to come.
-func (x *extractor) orderComment(text string) {
+func (x *extractor) orderComment(all ...string) {
 	if x.order.report >= 0 {
 		r := &x.out.Reports[x.order.report]
-		r.Comments = append(r.Comments, text)
+		r.Comments = append(r.Comments, all...)
 		return
 	}
-	x.order.comments = append(x.order.comments, text)
+	x.order.comments = append(x.order.comments, all...)
 }
 
 // result takes the R record or OBX in scope.
@@ -386,6 +400,7 @@ func (x *extractor) result() {
 	}
 	parts := x.parts
 	x.follows, x.last = resultRecord, nil
+	x.reading.taken()
 	code, value := x.code(), x.in.text(parts.Value)
 	for i := range x.p.f.Ignore {
 		if c := &x.p.f.Ignore[i]; c.take(x.in, code, value) {
@@ -404,8 +419,12 @@ func (x *extractor) result() {
 			return
 		}
 	}
+	doubts := x.reading.taken()
 	report := x.reportOfResult()
-	report.Results = append(report.Results, x.newResult(code, value))
+	report.Comments = append(report.Comments, x.reading.taken()...)
+	r := x.newResult(code, value)
+	r.Comments = append(r.Comments, append(doubts, x.reading.taken()...)...)
+	report.Results = append(report.Results, r)
 	x.last = &report.Results[len(report.Results)-1]
 	x.order.results++
 	switch {
@@ -522,6 +541,9 @@ func (x *extractor) readOrder() {
 			o.specimen.ID = strings.TrimSpace(found[1])
 		}
 	}
+	if strings.ContainsRune(o.specimen.ID, utf8.RuneError) {
+		o.specimen.ID = "" // what cannot be read may be anybody's
+	}
 	if x.met(x.p.unread) {
 		o.specimen.ID = ""
 		x.problem("order %d: the analyser could not read the specimen identifier", x.orders)
@@ -543,6 +565,9 @@ func (x *extractor) patient() *record.Patient {
 		},
 		Birth: x.in.trimmed(parts.Birth),
 		Sex:   x.in.trimmed(parts.Sex),
+	}
+	if strings.ContainsRune(p.ID, utf8.RuneError) {
+		p.ID = ""
 	}
 	if p.ID == "" && p.Name.Empty() {
 		return nil
@@ -766,22 +791,21 @@ func readTime(text string, zone *time.Location) time.Time {
 func (p *Profile) senderOf(message []byte) (string, error) {
 	switch families[p.f.Protocol] {
 	case hl7Family:
-		m, err := hl7.Parse(message)
+		m, read, err := p.readHL7(message)
 		if err != nil {
 			return "", err
 		}
-		return scope{"MSH": segment{m.Segments()[0]}}.text(p.senderPaths()), nil
+		return scope{"MSH": segment{m.Segments()[0], read}}.text(p.senderPaths()), nil
 	case itemFamily:
 		records, _, err := p.records(message)
 		if err != nil || len(records) == 0 {
 			return "", err
 		}
-		return scope{records[0].Kind: itemRecord{records[0]}}.text(p.senderPaths()), nil
+		return scope{records[0].Kind: itemRecord{records[0], &reading{names: p.f.charset}}}.text(p.senderPaths()), nil
 	}
 	m, err := e1394.Parse(message)
 	if err != nil {
 		return "", err
 	}
-	foreign := false
-	return scope{"H": lisRecord{m.Header(), &foreign}}.text(p.senderPaths()), nil
+	return scope{"H": lisRecord{m.Header(), &reading{names: p.f.charset}}}.text(p.senderPaths()), nil
 }

@@ -206,7 +206,7 @@ func TestDeviceTimeHasTheConnectionsZone(t *testing.T) {
 
 func TestTextThatIsNotUTF8IsLatin1AndSaid(t *testing.T) {
 	e := extract(t, "generic-astm", header, "P|1|A||| M\xFCller", "O|1|S1", "R|1|^^^X|1|\xB5g", "L|1")
-	if e.Reports[0].Patient.Name.Family != "Müller" || e.Reports[0].Results[0].Unit != "µg" || len(e.Problems) != 1 {
+	if e.Reports[0].Patient.Name.Family != "Müller" || e.Reports[0].Results[0].Unit != "µg" || len(e.Problems) != 2 || len(e.Doubts) != 2 {
 		t.Errorf("%+v", e)
 	}
 }

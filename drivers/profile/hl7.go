@@ -19,17 +19,24 @@ func (e *MessageTypeError) Error() string {
 }
 
 // segment is an HL7 segment as an element.
-type segment struct{ s hl7.Segment }
+type segment struct {
+	s    hl7.Segment
+	read *reading
+}
 
-func (s segment) text(at location) string { return s.s.Get(at.within) }
+func (s segment) text(at location) string { return s.get(at, at.within) }
 
 func (s segment) repeats(at location) []string {
 	n := min(s.s.Repetitions(at.field), maxRepeats)
 	texts := make([]string, n)
 	for i := range texts {
-		texts[i] = s.s.Get(strconv.Itoa(at.field) + "[" + strconv.Itoa(i+1) + "]" + at.inField)
+		texts[i] = s.get(at, strconv.Itoa(at.field)+"["+strconv.Itoa(i+1)+"]"+at.inField)
 	}
 	return texts
+}
+
+func (s segment) get(at location, path string) string {
+	return s.read.hl7(at, s.s.Get(path), func() []byte { return s.s.Raw(path) })
 }
 
 // deviceTypes are the messages of chapter 13 in which a device speaks of itself:
@@ -39,10 +46,11 @@ var deviceTypes = []string{"ESU", "ESR", "INU", "INR", "EAC", "EAN", "EAR", "TCU
 // hl7 walks an ORU, HL7 v2.5.1 section 7.3.1, or an OUL, section 7.3.6. A query and an acknowledgement
 // are counted; any other type is an error.
 func (x *extractor) hl7(message []byte) error {
-	m, err := hl7.Parse(message)
+	m, read, err := x.p.readHL7(message)
 	if err != nil {
 		return err
 	}
+	x.reading = *read
 	code, event, _ := m.Type()
 	switch {
 	case m.IsAcknowledgement():
@@ -90,7 +98,7 @@ func contextLength(message []byte) error {
 
 // segment takes the first of the segments.
 func (x *extractor) segment(rest []hl7.Segment) {
-	s := segment{rest[0]}
+	s := segment{rest[0], &x.reading}
 	switch name := rest[0].Name; name {
 	case "MSH":
 		x.in = scope{"MSH": s}
@@ -147,7 +155,7 @@ func (x *extractor) specimenOf(rest []hl7.Segment) {
 				return
 			}
 		case "SPM":
-			x.in["SPM"] = segment{s}
+			x.in["SPM"] = segment{s, &x.reading}
 			return
 		}
 	}

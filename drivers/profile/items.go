@@ -41,7 +41,7 @@ func (p *Profile) Core() session.Core {
 	case "bci":
 		return bci.NewReceiver()
 	case "beckman-au":
-		return beckman.NewLink(*p.f.AU)
+		return beckman.NewLink(*p.AULayout())
 	case "text":
 		return textline.NewReceiver(p.f.Text)
 	case "poct1a":
@@ -50,8 +50,8 @@ func (p *Profile) Core() session.Core {
 	return nil
 }
 
-// records takes a message of the item family apart. The second result is what is
-// wrong, in words and without patient data.
+// records takes a message of the item family apart; texts are the bytes of the wire. The
+// second result is what is wrong, in words and without patient data.
 func (p *Profile) records(message []byte) ([]item.Record, []string, error) {
 	switch p.f.Protocol {
 	case "bci":
@@ -61,20 +61,19 @@ func (p *Profile) records(message []byte) ([]item.Record, []string, error) {
 	case "poct1a":
 		return poct1a.Records(message)
 	default:
-		records, problems := p.f.Text.Records(message)
+		records, problems := p.f.Text.Records(message, p.bytewise())
 		return records, problems, nil
 	}
 }
 
-// Items takes a message of a protocol that is neither LIS02 nor HL7 apart. The second
-// result is what is wrong with it, in words and without patient data.
-func (p *Profile) Items(message []byte) ([]item.Record, []string, error) { return p.records(message) }
-
 // itemRecord is a record of a driver as an element.
-type itemRecord struct{ r item.Record }
+type itemRecord struct {
+	r    item.Record
+	read *reading
+}
 
-func (i itemRecord) text(at location) string      { return i.r.Get(at.name) }
-func (i itemRecord) repeats(at location) []string { return []string{i.r.Get(at.name)} }
+func (i itemRecord) text(at location) string      { return i.read.bytes(at, i.r.Get(at.name)) }
+func (i itemRecord) repeats(at location) []string { return []string{i.text(at)} }
 
 // items walks the records of a message: H, then P with its O, R and C, in the
 // order of LIS02. A message without H has a header without fields.
@@ -93,7 +92,7 @@ func (x *extractor) items(message []byte) error {
 		if size(r) > maxContext && r.Kind != item.Result && r.Kind != item.Comment {
 			return &LimitError{Record: i + 1, Type: r.Kind}
 		}
-		e := itemRecord{r}
+		e := itemRecord{r, &x.reading}
 		switch r.Kind {
 		case item.Header:
 			x.newPatient()

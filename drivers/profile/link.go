@@ -128,14 +128,23 @@ func (p *Profile) Frames(records []byte) []e1381.Frame {
 func (p *Profile) TextFormat() *textline.Format { return p.f.Text }
 
 // AULayout is [au]; nil where the protocol is not "beckman-au".
-func (p *Profile) AULayout() *beckman.Layout { return p.f.AU }
+func (p *Profile) AULayout() *beckman.Layout {
+	if p.f.AU == nil {
+		return nil
+	}
+	l := *p.f.AU
+	l.Names = p.f.charset
+	return &l
+}
 
 // HL7Dialect is [hl7], or what is by the book.
 func (p *Profile) HL7Dialect() hl7lab.Dialect {
 	if p.f.HL7 == nil {
-		return hl7lab.Dialect{}
+		return hl7lab.Dialect{Names: p.f.charset}
 	}
-	return *p.f.HL7
+	d := *p.f.HL7
+	d.Names = p.f.charset
+	return d
 }
 
 // POCTDialect is [poct1a], or what is by the book.

@@ -18,6 +18,7 @@ type location struct {
 	field     int
 	component int        // 0: none is named
 	name      string     // of a field, in the item family
+	own       bool       // the machine's own words stand there, and nobody else's
 	more      []location // what is added behind a blank, as a time behind a date
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"nhip/drivers/profiles"
+	"nhip/hl7/vncharset"
 )
 
 // FileName is the name of a profile in its folder.
@@ -155,9 +156,18 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 		return nil, errors.Join(errs...)
 	}
 	p := &Profile{f: f, tests: make(map[string]*test, len(f.Tests))}
+	p.f.Parts.ownWords()
+	if f.OrderResult != nil {
+		f.OrderResult.Parts.ownWords()
+	}
+	names, err := vncharset.ParseNames(f.Names)
+	if err != nil {
+		return nil, err
+	}
 	if f.Answer != nil {
 		f.Answer.types = f.SpecimenType
 	}
+	p.named(names)
 	for i := range f.Tests {
 		p.tests[p.f.Tests[i].Code] = &p.f.Tests[i]
 	}
@@ -231,8 +241,9 @@ type file struct {
 	Sender pattern `toml:"sender"`
 
 	// Times is how the device writes a time, where it is not YYYYMMDDhhmmss.
-	Times []string `toml:"times"`
-	wires          // what is spoken on the connection
+	Times  []string `toml:"times"`
+	wires           // what is spoken on the connection
+	naming          // in which characters
 
 	Parts    parts  `toml:"parts"`
 	PartsWhy string `toml:"parts_source"`
@@ -483,6 +494,7 @@ func (f *file) check(folder string) []*LoadError {
 	c.meanings("specimen_type", f.SpecimenType, true)
 	c.meanings("unit", f.Unit, true)
 	c.tests(f)
+	c.naming(f)
 	return c.found
 }
 

@@ -20,8 +20,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding/charmap"
-
 	"nhip/drivers/item"
 )
 
@@ -43,9 +41,6 @@ type Format struct {
 	Ack Bytes `toml:"ack"`
 	Nak Bytes `toml:"nak"`
 
-	// Charset of the text: "ascii" (default: UTF-8 where it is, else Latin-1),
-	// "latin-1", "windows-1252", "windows-1251", "windows-1258".
-	Charset string `toml:"charset"`
 	// Separator splits a line into fields; without it the columns count characters.
 	Separator string `toml:"separator"`
 	// Quotes: fields may stand in double quotes, as in CSV.
@@ -148,20 +143,12 @@ var (
 	_ encoding.TextUnmarshaler = (*Bytes)(nil)
 )
 
-var charsets = map[string]*charmap.Charmap{
-	"latin-1": charmap.ISO8859_1, "windows-1252": charmap.Windows1252,
-	"windows-1251": charmap.Windows1251, "windows-1258": charmap.Windows1258,
-}
-
 // Check says in words everything that is wrong with the format. file: it is for
 // result files, which have a beginning and an end of their own.
 func (f *Format) Check(file bool) []string {
 	c := &checker{}
 	if f.Source == "" {
 		c.bad("source is missing")
-	}
-	if _, known := charsets[f.Charset]; !known && f.Charset != "" && f.Charset != "ascii" {
-		c.bad("charset %q is not known", f.Charset)
 	}
 	switch {
 	case file && (len(f.Begin) > 0 || len(f.End) > 0 || f.Silence > 0 || len(f.Ack) > 0 || len(f.Nak) > 0):

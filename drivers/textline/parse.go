@@ -16,11 +16,16 @@ const (
 	maxFields = 4096
 )
 
-// Records takes a message apart. The problems are in words, with the number of the
-// line and without what stands in it.
-func (f *Format) Records(message []byte) (records []item.Record, problems []string) {
-	p := &parser{f: f}
-	text := f.decode(message)
+// Records takes a message apart; the texts are its bytes. bytewise: a character is a byte,
+// for columns and patterns; else, and where the message is not UTF-8, that is only so
+// where it is not. The problems are in words, with the number of the line and without
+// what stands in it.
+func (f *Format) Records(message []byte, bytewise bool) (records []item.Record, problems []string) {
+	p := &parser{f: f, bytewise: bytewise || !utf8.Valid(message)}
+	text := string(message)
+	if p.bytewise {
+		text = characters(message)
+	}
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	for line := range strings.SplitSeq(text, "\n") {
 		p.number++
@@ -36,26 +41,33 @@ func (f *Format) Records(message []byte) (records []item.Record, problems []stri
 	return p.records, p.problems
 }
 
-// blank: white space and what separates pages.
-func blank(r rune) bool { return unicode.IsSpace(r) || r < ' ' }
-
-func (f *Format) decode(message []byte) string {
-	set, declared := charsets[f.Charset]
-	if !declared {
-		if utf8.Valid(message) {
-			return string(message)
-		}
-		set = charsets["latin-1"]
-	}
-	text, err := set.NewDecoder().Bytes(message)
-	if err != nil { // a single-byte set has a character or U+FFFD for every byte
-		return strings.ToValidUTF8(string(message), "�")
+// characters has a character for each byte.
+func characters(b []byte) string {
+	text := make([]rune, len(b))
+	for i, c := range b {
+		text[i] = rune(c)
 	}
 	return string(text)
 }
 
+// wire is a part of the message in its bytes.
+func (p *parser) wire(text string) string {
+	if !p.bytewise {
+		return text
+	}
+	b := make([]byte, 0, len(text))
+	for _, r := range text {
+		b = append(b, byte(r)) // one of characters
+	}
+	return string(b)
+}
+
+// blank: white space and what separates pages.
+func blank(r rune) bool { return unicode.IsSpace(r) || r < ' ' }
+
 type parser struct {
 	f        *Format
+	bytewise bool
 	number   int
 	titles   map[string]int // of the fields, from 0
 	section  string
@@ -133,7 +145,7 @@ func (p *parser) record(form *Line, found []string, l splitLine) {
 	r := p.inForce(form)
 	for i, name := range form.Matches.SubexpNames() {
 		if name != "" && strings.TrimSpace(found[i]) != "" {
-			r.Fields[name] = found[i]
+			r.Fields[name] = p.wire(found[i])
 		}
 	}
 	for _, c := range form.Columns {
@@ -206,7 +218,7 @@ func (p *parser) text(at Place, l splitLine, what string) string {
 		line = []rune(l.fields[i])
 	}
 	if at.At == 0 {
-		return string(line)
+		return p.wire(string(line))
 	}
 	from, to := at.At-1, at.At-1+at.Length
 	if to > len(line) {
@@ -219,5 +231,5 @@ func (p *parser) text(at Place, l splitLine, what string) string {
 	if from >= to {
 		return ""
 	}
-	return string(line[from:to])
+	return p.wire(string(line[from:to]))
 }

@@ -53,7 +53,7 @@ const report = "--- Maker 348 ---\r\n\r\n348-D718  12:58    20 Nov 2019\r\nSampl
 	"  pH          7.973^\r\n  Na+           134    mmol/L\r\nsomething else\r\nReference Ranges\r\n  pH  7.350 - 7.450\r\n--------\n"
 
 func csv() *textline.Format {
-	return &textline.Format{Source: "test", Separator: ",", Titles: true, Charset: "latin-1", Lines: []textline.Line{{
+	return &textline.Format{Source: "test", Separator: ",", Titles: true, Lines: []textline.Line{{
 		Matches: pattern(`^XT`), Record: item.Order,
 		Columns: []textline.Column{{Name: "specimen", Place: textline.Place{Title: "N' Echantillon"}}, {Name: "day", Place: textline.Place{Field: 2}}, {Name: "model", Is: "XT"}},
 		Results: []textline.Cell{
@@ -75,7 +75,7 @@ func TestFormatsAreGood(t *testing.T) {
 }
 
 func TestBadFormatsAreSaid(t *testing.T) {
-	bad := &textline.Format{Charset: "x", Separator: ";;", Quotes: true, Nak: textline.Bytes{21}, Lines: []textline.Line{
+	bad := &textline.Format{Separator: ";;", Quotes: true, Nak: textline.Bytes{21}, Lines: []textline.Line{
 		{}, {Matches: pattern(`(?P<Bad>x)`), Record: "Z"}, {Matches: pattern("x"), Columns: []textline.Column{{Name: "A"}}},
 		{Matches: pattern("x"), Record: "R", Columns: []textline.Column{{Name: "a", Is: "x", Place: textline.Place{At: 1, Length: 1}}}, Results: []textline.Cell{{Point: 99}}},
 	}}
@@ -89,7 +89,7 @@ func TestBadFormatsAreSaid(t *testing.T) {
 
 func records(t *testing.T, f *textline.Format, text string) ([]item.Record, []string) {
 	t.Helper()
-	return f.Records([]byte(text))
+	return f.Records([]byte(text), false)
 }
 
 func TestFixedColumns(t *testing.T) {
@@ -123,10 +123,32 @@ func TestPrinterText(t *testing.T) {
 	}
 }
 
+// Where a character is a byte, columns count bytes also where two of them are a letter.
+func TestColumnsOfBytes(t *testing.T) {
+	f := &textline.Format{Source: "test", Silence: textline.Span(time.Second), Lines: []textline.Line{{
+		Matches: pattern("^O"), Record: item.Order,
+		Columns: []textline.Column{{Name: "name", Place: textline.Place{At: 2, Length: 8}}, {Name: "specimen", Place: textline.Place{At: 10, Length: 2}}},
+	}}}
+	for _, c := range []struct {
+		text, name string
+		bytewise   bool
+	}{
+		{"O\xA7\xE7 A\xB8nh 27", "\xA7\xE7 A\xB8nh", true}, // TCVN3: Đỗ Ánh
+		{"O\xA7\xE7 A\xB8nh 27", "\xA7\xE7 A\xB8nh", false},
+		{"OĐỗ Ánhab27", "Đỗ Ánhab", false},
+		{"O\xC3\xA9345678\x32\x37", "\xC3\xA9345678"[:8], true},
+	} {
+		got, problems := f.Records([]byte(c.text), c.bytewise)
+		if len(got) != 1 || strings.TrimSpace(got[0].Get("name")) != c.name || got[0].Get("specimen") != "27" || len(problems) > 0 {
+			t.Errorf("% X: %q %q", c.text, got, problems)
+		}
+	}
+}
+
 func TestTitledFields(t *testing.T) {
 	got, problems := records(t, csv(), "ID,Jour,N' Echantillon,GB(10/uL),GB/M,RET\r\nXT-2000i,14/04,ACCC\xe9,572,+,    \r\n")
 	want := []item.Record{
-		item.New("O", "specimen", "ACCCé", "day", "14/04", "model", "XT"),
+		item.New("O", "specimen", "ACCC\xe9", "day", "14/04", "model", "XT"),
 		item.New("R", "code", "WBC", "value", "572", "flag", "+"),
 	}
 	if !reflect.DeepEqual(got, want) || len(problems) > 0 {
@@ -234,7 +256,7 @@ func TestSamples(t *testing.T) {
 		t.Fatalf("%d messages", len(r.Stored))
 	}
 	for i, want := range []string{"6.6", "6.6", "0.3"} {
-		records, problems := fixed().Records(r.Stored[i])
+		records, problems := fixed().Records(r.Stored[i], false)
 		if len(problems) > 0 || records[1].Get("value") != want {
 			t.Errorf("message %d: %v %q", i, records, problems)
 		}
@@ -247,7 +269,7 @@ func FuzzFormats(f *testing.F) {
 	f.Add([]byte("ID,Jour,N' Echantillon,GB(10/uL),GB/M,RET\r\nXT,1,2,3,4,5\r\n"))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		for _, format := range []*textline.Format{fixed(), printed(), csv()} {
-			format.Records(line) // does not panic
+			format.Records(line, len(line)%2 == 0) // does not panic
 			if format.Titles {
 				continue
 			}

@@ -8,9 +8,9 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"nhip/drivers/fold"
 	"nhip/gateway/reason"
 	"nhip/hl7"
+	"nhip/hl7/vncharset"
 )
 
 // step does what a rule says in one scope, and says whether the work goes on.
@@ -466,5 +466,5 @@ func letters(as, text string) string {
 	case "lower":
 		return strings.ToLower(text)
 	}
-	return fold.ASCII(text)
+	return vncharset.ASCII(text)
 }

@@ -71,6 +71,15 @@ func (n Names) Automatic() bool { return n.word == "" }
 // XON and others, which would break the frames of a line.
 func (n Names) Controls() bool { return n.set != nil && n.set.control }
 
+// Own is the set of what the machine's own program says, as units: where people write
+// in a font for Vietnamese that is Windows-1252, else the same.
+func (n Names) Own() Names {
+	if n.set == nil {
+		return n
+	}
+	return Names{word: NamesCP1252, plain: charmap.Windows1252}
+}
+
 // Charset is the set by its name in an HL7 link (CharsetRule).
 func (n Names) Charset() string {
 	switch {
@@ -132,11 +141,9 @@ func (n Names) Pad(text string, width int) []byte {
 }
 
 // Exactly are the bytes of a text that may not be changed, as an identifier: ok is false
-// where the set does not have all of its characters, or it has control characters.
+// where the set does not have all of its characters. Control characters stay what they
+// are: who writes the bytes to a line has to escape them.
 func (n Names) Exactly(text string) (b []byte, ok bool) {
-	if strings.ContainsFunc(text, unicode.IsControl) {
-		return nil, false
-	}
 	b, ok = n.encode(text)
 	if !ok {
 		return nil, false

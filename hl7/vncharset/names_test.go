@@ -240,7 +240,7 @@ func TestIdentifierIsNeverChanged(t *testing.T) {
 		word, text, want string
 		ok               bool
 	}{
-		{NamesASCII, "27 /A", "27 /A", true}, {NamesASCII, "Đ27", "", false}, {NamesASCII, "2\t7", "", false}, {NamesASCII, "27\x7F", "", false},
+		{NamesASCII, "27 /A", "27 /A", true}, {NamesASCII, "Đ27", "", false}, {NamesASCII, "2\t7", "2\t7", true},
 		{NamesUTF8, "Đ27", "Đ27", true}, {NamesUTF8, "\xFF", "", false},
 		{NamesTCVN3, "Đ27", "\xA727", true}, {NamesTCVN3, "ð27", "", false}, {NamesTCVN3, "Aễ", "", false},
 		{NamesVNI, "Ỹ1", "Y\xD51", true}, {NamesCP1258, norm.NFD.String("Ỹ1"), "Y\xDE1", true}, {NamesLatin1, "é1", "\xE91", true}, {NamesLatin1, "ễ1", "", false},
