@@ -119,17 +119,16 @@ func (d Dialect) Query(m *hl7.Message) (record.Query, error) {
 }
 
 func lawQuery(m *hl7.Message) (record.Query, error) {
-	q := record.Query{ID: m.Get("QPD-2")}
-	switch kind, id := m.Get("QPD-1.1"), strings.TrimSpace(m.Get("QPD-3")); {
-	case kind == "WOS_ALL":
+	q := record.Query{ID: m.Get("QPD-2"), Rack: m.Get("QPD-4"), Position: m.Get("QPD-5")}
+	if q.Rack == "" && q.Position == "" {
+		q.Rack, q.Position = m.Get("QPD-6"), m.Get("QPD-7")
+	}
+	switch id := strings.TrimSpace(m.Get("QPD-3")); {
+	case m.Get("QPD-1.1") == "WOS_ALL":
 		q.All = true
 	case id != "":
 		q.Specimens = []string{id}
-	case m.Get("QPD-4") != "" || m.Get("QPD-5") != "":
-		q.Rack, q.Position = m.Get("QPD-4"), m.Get("QPD-5")
-	case m.Get("QPD-6") != "" || m.Get("QPD-7") != "":
-		q.Rack, q.Position = m.Get("QPD-6"), m.Get("QPD-7")
-	default:
+	case q.Rack == "" && q.Position == "":
 		return q, fmt.Errorf("hl7lab: QPD names no container, rack or tray")
 	}
 	return q, nil
@@ -147,6 +146,9 @@ type Answer struct {
 type Options struct {
 	ControlID func() string
 	Now       time.Time // in the zone of the site
+	// Application and Facility are the analyser's own (its MSH-3 and 4), for what it did
+	// not ask for; empty: not known.
+	Application, Facility string
 }
 
 // Answer answers a query. ok is false where the orders could not be read in time:

@@ -70,7 +70,7 @@ func TestDisplayQueryIsAnsweredByQCKAndDSR(t *testing.T) {
 		}
 	}
 	id, refused := hl7lab.Acknowledged(parse(t, "MSH|^~\\&|Mindray||||20070723||ACK^Q03|8|P|2.3.1\nMSA|AA|N2|Message accepted|||0|\n"))
-	if id != "N2" || refused != "" {
+	if id != "N2" || refused != nil {
 		t.Errorf("%s %s", id, refused)
 	}
 }
@@ -133,10 +133,67 @@ func TestLAWQueryIsAcknowledgedAndTheOrderFollows(t *testing.T) {
 	if n := len(order.Segments("OBR")); n != 2 {
 		t.Errorf("%d OBR", n)
 	}
-	for msa, want := range map[string]bool{"MSA|AA|N2\n": true, "MSA|AR|N2\n": false, "MSA|AA|N2\nORC|OK\nORC|UA\n": false} {
+	for msa, want := range map[string]string{"MSA|AA|N2\n": "", "MSA|AR|N2\n": `the analyser answered "AR" []`, "MSA|AA|N2\nORC|OK|N2.1\nORC|UA|N2.2\n": "the analyser cannot accept a test of the order (ORC-1 UA) [N2.2]",
+		"MSA|AA|N2\nORC|OK\nOBR||N2.1\nORC|UC\nOBR||N2.2\n": "the analyser cannot cancel a test of the order (ORC-1 UC) [N2.2]"} {
 		id, refused := hl7lab.Acknowledged(parse(t, "MSH|^~\\&|BA400||||20230509||ORL^O34^ORL_O42|9|P|2.5.1\n"+msa))
-		if id != "N2" || (refused == "") != want {
-			t.Errorf("%q: %s, %q", msa, id, refused)
+		got := ""
+		if refused != nil {
+			got = fmt.Sprint(refused.Error(), " ", refused.References)
+		}
+		if id != "N2" || got != want {
+			t.Errorf("%q: %s, %q, want %q", msa, id, got, want)
+		}
+	}
+}
+
+// AWOS Broadcast: what nobody asked for, and taking it back under the same AWOS IDs.
+func TestLAWDownloadAndCancel(t *testing.T) {
+	o := options()
+	o.Application, o.Facility = "BA400", "Biosystems"
+	m, id, err := law.Download(work[0], o)
+	if err != nil || id != "N1" {
+		t.Fatal(id, err)
+	}
+	order := parse(t, string(m))
+	for path, want := range map[string]string{
+		"MSH-5": "BA400", "MSH-6": "Biosystems", "MSH-9": "OML^O33^OML_O33", "MSH-12": "2.5.1", "MSH-21": "LAB-28^IHE", "SAC-3": "0019", "ORC-1": "NW", "OBR-2": "N1.1", "OBR-4.1": "1",
+	} {
+		if got := string(order.Raw(path)); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+	}
+	back := work[0]
+	if _, _, err := law.Cancel(back, o); err == nil {
+		t.Error("taken back without the IDs that it was given under")
+	}
+	back.Tests, back.References = back.Tests[1:], hl7lab.References(id, 2)[1:]
+	m, id, err = law.Cancel(back, o)
+	if err != nil || id != "N2" {
+		t.Fatal(id, err)
+	}
+	order = parse(t, string(m))
+	if n := len(order.Segments("OBR")); n != 1 || order.Get("ORC-1") != "CA" || order.Get("OBR-2") != "N1.2" || order.Get("OBR-4.1") != "12" || order.Get("SAC-3") != "0019" {
+		t.Errorf("%q", m)
+	}
+}
+
+// A query by place is answered with the place.
+func TestLAWEchoesThePlace(t *testing.T) {
+	for qpd, want := range map[string]string{"WOS^x^IHE|tag1|32899042|R5|3": "R5 3  ", "WOS_BY_RACK^x^IHE|tag1||R5|3": "R5 3  ", "WOS_BY_TRAY^x^IHE|tag1||||T1|9": "  T1 9"} {
+		m := parse(t, strings.Replace(qbp, "WOS^Work Order Step^IHE_LABTF|tag1|32899042", qpd, 1))
+		q, err := law.Query(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, of := range [][]record.Work{nil, {{Specimen: "32899042", Tests: []string{"1"}}}} {
+			a, err := law.Answer(m, q, of, true, options())
+			if err != nil || len(a.Messages) != 2 {
+				t.Fatalf("%q %v", a.Messages, err)
+			}
+			o := parse(t, string(a.Messages[1]))
+			if got := strings.Join([]string{o.Get("SAC-10"), o.Get("SAC-11"), o.Get("SAC-13"), o.Get("SAC-14")}, " "); got != want {
+				t.Errorf("%s: %q, want %q", qpd, got, want)
+			}
 		}
 	}
 }

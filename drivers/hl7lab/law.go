@@ -1,6 +1,8 @@
 package hl7lab
 
 import (
+	"cmp"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -19,8 +21,8 @@ func (b *builder) law(q record.Query, work []record.Work, ok bool) Answer {
 		m, id := b.orders(w)
 		a.Messages, a.Orders = append(a.Messages, m), append(a.Orders, id)
 	}
-	if len(work) == 0 && b.d.Unknown != "nothing" && len(q.Specimens) > 0 {
-		a.Messages = append(a.Messages, b.none(q.Specimens[0]))
+	if len(work) == 0 && b.d.Unknown != "nothing" && !q.All {
+		a.Messages = append(a.Messages, b.none(q))
 	}
 	return a
 }
@@ -76,47 +78,74 @@ func (b *builder) specimen(m *hl7.Message, container, kind string) {
 	}
 	b.set(spm, "11.1", "P")
 	b.set(spm, "11.3", "HL70369")
-	b.set(m.Append("SAC"), "3", container)
+	sac := m.Append("SAC")
+	b.set(sac, "3", container)
+	// Where the analyser has it comes back: QPD-4 and 5 carrier and position in it, QPD-6
+	// and 7 tray and position in it.
+	for sacField, qpdField := range map[string]string{"10": "4", "11": "5", "13": "6", "14": "7"} {
+		b.set(sac, sacField, b.to.Get("QPD-"+qpdField))
+	}
+}
+
+// References are what an analyser knows the tests of an order by, the AWOS IDs in OBR-2:
+// an ID is not used twice (PaLM TF-2 3.28), so they are made of the control ID.
+func References(controlID string, tests int) []string {
+	all := make([]string, tests)
+	for n := range all {
+		all[n] = controlID + "." + strconv.Itoa(n+1)
+	}
+	return all
 }
 
 // orders is the work for one specimen, LAB-28: an analytical work order step for
 // each test.
 func (b *builder) orders(w record.Work) ([]byte, string) {
 	m, id := b.order(w.Specimen)
-	if p := w.Patient; p != nil {
-		pid := m.Append("PID")
-		b.set(pid, "3.1", b.number(p.ID))
-		b.set(pid, "5.1", b.name(p.Name.Family))
-		b.set(pid, "5.2", b.name(p.Name.Given))
-		b.set(pid, "5.3", b.name(p.Name.Middle))
-		b.set(pid, "7", p.Birth)
-		b.set(pid, "8", p.Sex)
-	}
+	b.person(m, w)
 	b.specimen(m, w.Specimen, w.SpecimenType)
-	for n, test := range w.Tests {
-		orc := m.Append("ORC")
-		b.set(orc, "1", "NW")
-		b.set(orc, "9", b.o.Now.Format("20060102150405"))
-		tq1 := m.Append("TQ1")
-		priority := w.Priority
-		if priority == "" {
-			priority = "R"
-		}
-		b.set(tq1, "9.1", priority)
-		b.set(tq1, "9.3", "HL70485")
-		obr := m.Append("OBR")
-		b.set(obr, "2", id+"."+strconv.Itoa(n+1))
-		b.set(obr, "4.1", test)
-		b.set(obr, "4.3", b.d.TestSystem)
-		tcd := m.Append("TCD")
-		b.set(tcd, "1.1", test)
-		b.set(tcd, "1.3", b.d.TestSystem)
+	for n, reference := range References(id, len(w.Tests)) {
+		b.step(m, "NW", w, w.Tests[n], reference)
 	}
 	return m.Bytes(), id
 }
 
-// none says that there is nothing to do for a container: the order control DC.
-func (b *builder) none(container string) []byte {
+func (b *builder) person(m *hl7.Message, w record.Work) {
+	p := w.Patient
+	if p == nil {
+		return
+	}
+	pid := m.Append("PID")
+	b.set(pid, "3.1", b.number(p.ID))
+	b.set(pid, "5.1", b.name(p.Name.Family))
+	b.set(pid, "5.2", b.name(p.Name.Given))
+	b.set(pid, "5.3", b.name(p.Name.Middle))
+	b.set(pid, "7", p.Birth)
+	b.set(pid, "8", p.Sex)
+}
+
+// step is one analytical work order step.
+func (b *builder) step(m *hl7.Message, control string, w record.Work, test, reference string) {
+	orc := m.Append("ORC")
+	b.set(orc, "1", control)
+	b.set(orc, "9", b.o.Now.Format("20060102150405"))
+	tq1 := m.Append("TQ1")
+	b.set(tq1, "9.1", cmp.Or(w.Priority, "R"))
+	b.set(tq1, "9.3", "HL70485")
+	obr := m.Append("OBR")
+	b.set(obr, "2", reference)
+	b.set(obr, "4.1", test)
+	b.set(obr, "4.3", b.d.TestSystem)
+	tcd := m.Append("TCD")
+	b.set(tcd, "1.1", test)
+	b.set(tcd, "1.3", b.d.TestSystem)
+}
+
+// none says that there is nothing to do for what a query asks for: the order control DC.
+func (b *builder) none(q record.Query) []byte {
+	container := ""
+	if len(q.Specimens) > 0 {
+		container = q.Specimens[0]
+	}
 	m, _ := b.order(container)
 	b.specimen(m, container, "")
 	orc := m.Append("ORC")
@@ -125,25 +154,81 @@ func (b *builder) none(container string) []byte {
 	return m.Bytes()
 }
 
-// Download is the message that brings work which nobody asked for, LAB-28.
+// Download is the message that brings work which nobody asked for, LAB-28 (AWOS
+// Broadcast). The analyser knows its tests by References.
 func (d Dialect) Download(w record.Work, o Options) (message []byte, controlID string, err error) {
-	b := builder{d: d, to: hl7.NewMessage(hl7.DefaultDelimiters), o: o}
+	b := unasked(d, o)
 	message, controlID = b.orders(w)
 	return message, controlID, b.err
 }
 
+// Cancel is the message that takes work back, LAB-28 with the order control CA for each
+// test, under the reference that it was given.
+func (d Dialect) Cancel(w record.Work, o Options) (message []byte, controlID string, err error) {
+	if len(w.References) != len(w.Tests) {
+		return nil, "", fmt.Errorf("hl7lab: the references (OBR-2) under which the work was given are not known")
+	}
+	b := unasked(d, o)
+	m, id := b.order(w.Specimen)
+	b.person(m, w)
+	b.specimen(m, w.Specimen, w.SpecimenType)
+	for n, test := range w.Tests {
+		b.step(m, "CA", w, test, w.References[n])
+	}
+	return m.Bytes(), id, b.err
+}
+
+func unasked(d Dialect, o Options) *builder {
+	b := &builder{d: d, to: hl7.NewMessage(hl7.DefaultDelimiters), o: o}
+	msh := b.to.Segments("MSH")[0]
+	b.set(msh, "3", o.Application)
+	b.set(msh, "4", o.Facility)
+	return b
+}
+
+// A Refusal is why an analyser did not take an order, or did not drop it.
+type Refusal struct {
+	Answer  string // MSA-1, where it refuses the message
+	Control string // else ORC-1: UA unable to accept, UC unable to cancel (table 0119)
+	// References are those of the tests that are refused (ORC-2, else OBR-2), where they
+	// are said.
+	References []string
+}
+
+// Error is the refusal in words.
+func (r *Refusal) Error() string {
+	switch r.Control {
+	case "UA":
+		return "the analyser cannot accept a test of the order (ORC-1 UA)"
+	case "UC":
+		return "the analyser cannot cancel a test of the order (ORC-1 UC)"
+	}
+	return "the analyser answered " + strconv.QuoteToASCII(r.Answer)
+}
+
 // Acknowledged reads the analyser's answer to an order: ORL^O34 or ACK^Q03. It gives
-// the control ID of the order, and in words why it was not taken.
-func Acknowledged(m *hl7.Message) (controlID, refused string) {
+// the control ID of the order, and why it was not taken; nil: it was.
+func Acknowledged(m *hl7.Message) (controlID string, refused *Refusal) {
 	controlID = m.Get("MSA-2")
 	if code := m.Get("MSA-1"); code != "AA" && code != "CA" {
-		return controlID, "the analyser answered " + strconv.QuoteToASCII(code)
+		return controlID, &Refusal{Answer: code}
 	}
-	for _, orc := range m.Segments("ORC") {
-		// Table 0119: unable to accept.
-		if control := orc.Get("1"); control == "UA" {
-			return controlID, "the analyser cannot accept a test of the order (ORC-1 UA)"
+	orders, services := m.Segments("ORC"), m.Segments("OBR")
+	for n, orc := range orders {
+		control := orc.Get("1")
+		if control != "UA" && control != "UC" {
+			continue
+		}
+		if refused == nil {
+			refused = &Refusal{Control: control}
+		}
+		reference := orc.Get("2.1")
+		if reference == "" && len(services) == len(orders) {
+			reference = services[n].Get("2.1")
+		}
+		if reference != "" {
+			refused.References = append(refused.References, reference)
 		}
 	}
-	return controlID, ""
+	return controlID, refused
 }

@@ -7,6 +7,12 @@ const (
 	SendBoth     = "both"
 )
 
+// What makes a service one analyser's, where several could do it.
+const (
+	DoneByResult = "result" // its result
+	DoneByQuery  = "query"  // that it has asked for it
+)
+
 // Queries reports whether the analyser's queries are answered.
 func (a Analyser) Queries() bool { return a.Orders != "none" && a.Send != SendDownload }
 

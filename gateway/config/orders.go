@@ -17,6 +17,7 @@ type Orders struct {
 	KeepDays         int           `toml:"keep_days" default:"30"`
 	MostOpen         int           `toml:"most_open" default:"200000"`
 	Discontinued     string        `toml:"discontinued" default:"keep" oneof:"keep remove"`
+	DoneBy           string        `toml:"done_by" default:"result" oneof:"result query"`
 }
 
 // What becomes of the orders of a system.

@@ -255,16 +255,22 @@ func (w *Work) Handed(_ record.Query, work []record.Work, err error) {
 		w.desk.Log.Error("work not taken by the analyser", "analyser", w.analyser.Name, "specimens", len(work), "error", err)
 	}
 	now := w.desk.now()
+	var refused *RefusedError
+	errors.As(err, &refused)
 	for _, x := range work {
 		for _, s := range x.Services {
 			e, ok, read := w.desk.Orders.Get(s.Order)
 			if read != nil || !ok || e.Service(s.Service) == nil || err != nil && w.has(e, s.Service) {
 				continue
 			}
-			g := given(w.analyser, e, *e.Service(s.Service), x.Specimen, now)
+			id, _ := w.analyser.Specimens.of(x.Specimen)
+			g := given(w.analyser, e, *e.Service(s.Service), id, now)
 			g.Version, g.Asked, g.State, g.Refs = s.Version, true, orders.Taken, references(x.Tests, x.References, g.Tests)
 			m := orders.Mark{Order: s.Order, Version: s.Version, Service: s.Service, Progress: record.Acknowledged, Device: w.analyser.Name, At: now, Given: &g}
-			if err != nil {
+			switch {
+			case refused != nil && refused.of(g.Refs):
+				m.Progress, g.State, g.Why = "", orders.Refused, refused.Why
+			case refused == nil && err != nil:
 				m.Progress, g.State, g.Why = "", orders.Refused, reason.Text(err.Error())
 			}
 			w.desk.Orders.Mark(m)

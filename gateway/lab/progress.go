@@ -150,7 +150,7 @@ func (p *Pusher) wakeAll() {
 // starts: an analyser that was away longer is not told any more.
 const overSince = 48 * time.Hour
 
-// Run looks at the specimens that are due, until ctx ends or the store fails.
+// Run looks at the specimens that are due, until ctx ends.
 func (p *Pusher) Run(ctx context.Context) error {
 	err := p.desk.Orders.Laboratory(ctx, p.desk.now().Add(-overSince), func(e orders.Entry) bool {
 		if now := p.desk.now(); p.concerned(e, now) {
@@ -158,7 +158,10 @@ func (p *Pusher) Run(ctx context.Context) error {
 		}
 		return true
 	})
-	for err == nil {
+	if err != nil && ctx.Err() == nil {
+		p.desk.Log.Error("not all orders can be read that an analyser is to be told", "analyser", p.analyser.Name, "error", err)
+	}
+	for err = ctx.Err(); err == nil; {
 		var id string
 		if id, err = p.takeTurn(ctx); err == nil {
 			err = p.decide(ctx, id)
@@ -301,9 +304,9 @@ func (j *Job) Done(ctx context.Context, refs []string, err error) {
 	noted := p.note(ctx, p.told(j.step, refs, err))
 	now := p.desk.now()
 	at := now
+	var refused *RefusedError
 	p.mu.Lock()
 	p.busy = false
-	var refused *RefusedError
 	switch {
 	case noted != nil: // it is told again rather than not noted, but not at once
 		at = now.Add(firstTry)

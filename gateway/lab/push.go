@@ -36,6 +36,14 @@ func (s Step) None() bool { return len(s.Work.Tests) == 0 }
 type RefusedError struct {
 	Why   reason.Reason
 	Final bool // trying again does not help
+	// Refs are what it knows the tests by that it refused; it took the others. Empty: it
+	// refused all.
+	Refs []string
+}
+
+// of reports whether the refusal is of a test that is known by one of the references.
+func (e *RefusedError) of(refs []string) bool {
+	return len(e.Refs) == 0 || slices.ContainsFunc(e.Refs, func(r string) bool { return slices.Contains(refs, r) })
 }
 
 func (e *RefusedError) Error() string { return "lab: the analyser refused: " + e.Why.String() }
@@ -54,6 +62,7 @@ func backoff(tries int) time.Duration {
 // A look is one look at the orders of a specimen, for one analyser.
 type look struct {
 	p        *Pusher
+	a        Analyser // with its codes of this moment, and orders' own identifiers
 	id       string
 	now      time.Time
 	entries  []orders.Entry // all that have the specimen
@@ -66,16 +75,17 @@ type look struct {
 
 // look finds out what an analyser is to be told about a specimen.
 func (p *Pusher) look(id string) (*look, Step, error) {
-	l := &look{p: p, id: id, now: p.desk.now()}
+	l := &look{p: p, a: p.analyser.Pinned(), id: id, now: p.desk.now()}
+	l.a.Specimens = Specimens{}
 	var err error
 	if l.entries, err = p.desk.Orders.Find(orders.Key{Specimen: id}); err != nil {
 		return nil, Step{}, err
 	}
-	found, err := p.desk.specimen(p.analyser, id, l.now)
+	found, err := p.desk.specimen(l.a, id, l.now)
 	if err != nil {
 		return nil, Step{}, err
 	}
-	w := &Work{p.desk, p.analyser}
+	w := &Work{p.desk, l.a}
 	for _, patient := range found {
 		mine := w.mine(patient, nil, l.now)
 		l.several = l.several || len(mine) > 0 && len(l.wanted) > 0
@@ -103,7 +113,7 @@ func (l *look) given(e orders.Entry, service int) (orders.Given, bool) {
 }
 
 func (l *look) mine(g orders.Given) bool {
-	return g.Device == l.p.analyser.Name && strings.TrimSpace(g.Specimen) == strings.TrimSpace(l.id)
+	return g.Device == l.a.Name && strings.TrimSpace(g.Specimen) == strings.TrimSpace(l.id)
 }
 
 // ambiguous says of every service that it is not sent, because orders of several
@@ -115,7 +125,7 @@ func (l *look) ambiguous() {
 		if !l.p.ways.Download || known && (g.Has() || g.Why.Code == reason.SeveralPatients) {
 			continue
 		}
-		g = l.p.given(m, l.id, l.now)
+		g = l.of(m)
 		g.State, g.Why = orders.Refused, reason.New(reason.SeveralPatients, "2")
 		l.settled = append(l.settled, orders.Handing{Order: m.Entry.ID, Given: g})
 	}
@@ -123,7 +133,7 @@ func (l *look) ambiguous() {
 
 // later notes when a service comes into the window that is ahead of it now.
 func (l *look) later() {
-	if l.p.analyser.Window == 0 {
+	if l.a.Window == 0 {
 		return
 	}
 	for _, e := range l.entries {
@@ -131,7 +141,7 @@ func (l *look) later() {
 			if s.State != record.Open || !s.Collected.After(l.now) {
 				continue
 			}
-			if at := s.Collected.Add(-l.p.analyser.Window); at.After(l.now) {
+			if at := s.Collected.Add(-l.a.Window); at.After(l.now) {
 				l.again(at.Add(time.Second))
 			}
 		}
@@ -168,7 +178,7 @@ func (l *look) corrected(e orders.Entry, g orders.Given) bool {
 	}
 	for _, m := range l.wanted {
 		if m.Entry.ID == e.ID && m.Service.ID == g.Service {
-			return l.p.given(m, l.id, l.now).Sum != g.Sum
+			return l.of(m).Sum != g.Sum
 		}
 	}
 	return false
@@ -271,7 +281,7 @@ func (l *look) download(w *Work) Step {
 	}
 	step := Step{Work: w.work(l.id, told, nil, l.now)}
 	for _, m := range told {
-		g := l.p.given(m, l.id, l.now)
+		g := l.of(m)
 		g.State = orders.Taken
 		step.notes = append(step.notes, orders.Handing{Order: m.Entry.ID, Given: g, Progress: record.Acknowledged})
 	}
@@ -291,8 +301,8 @@ func (l *look) fresh(m orders.Match) bool {
 	case !known, g.State == orders.Dropped:
 		return true
 	case g.Has():
-		return l.p.ways.Whole && g.Sum != l.p.given(m, l.id, l.now).Sum
-	case g.Version != m.Entry.Version: // refused before it was corrected
+		return l.p.ways.Whole && g.Sum != l.of(m).Sum
+	case g.Sum != l.of(m).Sum: // refused before it was corrected
 		return true
 	case g.State == orders.GivenUp:
 		l.troubled = true
@@ -305,10 +315,8 @@ func (l *look) fresh(m orders.Match) bool {
 	return true
 }
 
-// given is what the analyser has of a service when it is told now.
-func (p *Pusher) given(m orders.Match, id string, now time.Time) orders.Given {
-	return given(p.analyser, m.Entry, m.Service, id, now)
-}
+// of is what the analyser has of a service when it is told now.
+func (l *look) of(m orders.Match) orders.Given { return given(l.a, m.Entry, m.Service, l.id, l.now) }
 
 func given(a Analyser, e orders.Entry, s record.Service, id string, now time.Time) orders.Given {
 	g := orders.Given{Service: s.ID, Device: a.Name, Specimen: strings.TrimSpace(id), At: now, Version: e.Version, Tests: a.Codes.Tests(s, now)}
@@ -338,10 +346,10 @@ func (p *Pusher) told(s Step, refs []string, err error) []orders.Handing {
 	for i := range notes {
 		g := &notes[i].Given
 		g.At = now
-		if err == nil {
-			if !s.Cancel {
-				g.Refs = references(s.Work.Tests, refs, g.Tests)
-			}
+		if !s.Cancel {
+			g.Refs = references(s.Work.Tests, refs, g.Tests)
+		}
+		if err == nil || !refused.of(g.Refs) {
 			continue
 		}
 		notes[i].Progress = ""
@@ -368,7 +376,7 @@ func (p *Pusher) tries(s Step, n orders.Handing) int {
 		return 0
 	}
 	for _, g := range e.Given {
-		if g.Is(n.Given) && (s.Cancel && g.State == orders.TakeBack || g.State == orders.Refused && g.Version == n.Given.Version) {
+		if g.Is(n.Given) && (s.Cancel && g.State == orders.TakeBack || g.State == orders.Refused && g.Sum == n.Given.Sum) {
 			return g.Tries
 		}
 	}

@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"time"
 
 	"nhip/drivers/astm/e1381"
 	"nhip/drivers/astm/tokens"
@@ -27,6 +26,10 @@ func (g *Gateway) startAnalyser(a config.Analyser) {
 	case p.Protocol() == profile.HL7, p.Protocol() == profile.LAW:
 		asker := &hl7Asker{device: link, dialect: p.HL7Dialect(), orders: work}
 		link.asked = asker.asked
+		if pushes(a, p) {
+			asker.pusher = g.pushers[a.Name]
+			link.opened = asker.opened
+		}
 		g.openPort(listener, link, a.Port, a.Address, 0, link.mllp)
 	case p.Protocol() == profile.File:
 		g.watchFolder(listener, a, link)
@@ -47,7 +50,7 @@ func (g *Gateway) startAnalyser(a config.Analyser) {
 
 // workFor is where the work of an analyser is looked up; nil: it is given none.
 func (g *Gateway) workFor(a config.Analyser) session.Orders {
-	if g.work == nil || a.Orders == "none" {
+	if g.work == nil || !a.Queries() {
 		return nil
 	}
 	return g.work(a)
@@ -56,120 +59,6 @@ func (g *Gateway) workFor(a config.Analyser) session.Orders {
 func (g *Gateway) answers(p *profile.Profile) func([]byte, record.Query, []record.Work) ([]byte, error) {
 	return func(message []byte, q record.Query, work []record.Work) ([]byte, error) {
 		return p.Answer(message, q, work, g.now())
-	}
-}
-
-// astm serves LIS01: queries that come are answered in sessions of our own.
-func (g *Gateway) astm(a config.Analyser, p *profile.Profile, link device, work session.Orders) port.Handler {
-	return func(ctx context.Context, c port.Conn) error {
-		log := g.log.With("analyser", a.Name)
-		h := astmHandler{g.in.ASTM(a.Name, c.Peer()), link}
-		if work == nil || !p.Asks() || !p.Answers() {
-			return e1381.Serve(ctx, c, e1381.ServeOptions{Handler: h, Dialect: p.Dialect(), Log: log})
-		}
-		box := &e1381.Outbox{}
-		asker := newASTMAsker(astmAsker{device: link, profile: p, orders: work, box: box})
-		defer asker.stop()
-		return e1381.Serve(ctx, c, e1381.ServeOptions{Handler: askingHandler{h, asker}, Dialect: p.Dialect(), Outbox: box, Log: log})
-	}
-}
-
-// askingHandler passes the queries of what was stored on.
-type askingHandler struct {
-	astmHandler
-	asker *astmAsker
-}
-
-func (h askingHandler) Store(ctx context.Context, messages []e1381.Message) error {
-	if err := h.astmHandler.Store(ctx, messages); err != nil {
-		return err
-	}
-	for _, m := range messages {
-		h.asker.ask(m.Records)
-	}
-	return nil
-}
-
-// An astmAsker answers the queries of one connection, one after the other, while the
-// line goes on receiving.
-type astmAsker struct {
-	device
-	profile *profile.Profile
-	orders  session.Orders
-	box     *e1381.Outbox
-
-	queries chan astmQuery
-	ctx     context.Context
-	cancel  context.CancelFunc
-	done    chan struct{}
-}
-
-type astmQuery struct {
-	message []byte
-	query   record.Query
-	until   time.Time
-}
-
-func newASTMAsker(a astmAsker) *astmAsker {
-	a.queries, a.done = make(chan astmQuery, 64), make(chan struct{})
-	a.ctx, a.cancel = context.WithCancel(a.g.ctx)
-	go a.run()
-	return &a
-}
-
-func (a *astmAsker) stop() {
-	a.cancel()
-	<-a.done
-}
-
-// ask takes the queries of a message. The time that the analyser waits begins now.
-func (a *astmAsker) ask(message []byte) {
-	for _, q := range a.profile.Queries(message) {
-		if q.Cancel {
-			continue
-		}
-		select {
-		case a.queries <- astmQuery{message, q, time.Now().Add(a.profile.Deadline())}:
-		default:
-			a.g.log.Error("query not answered: too many wait", "analyser", a.name)
-		}
-	}
-}
-
-func (a *astmAsker) run() {
-	defer close(a.done)
-	for {
-		select {
-		case <-a.ctx.Done():
-			return
-		case q := <-a.queries:
-			a.answer(q)
-		}
-	}
-}
-
-// answer looks up the work and puts the answer into the outbox.
-func (a *astmAsker) answer(q astmQuery) {
-	ctx, cancel := context.WithDeadline(a.ctx, q.until)
-	defer cancel()
-	work, err := a.orders.Work(ctx, q.query)
-	if err == nil && ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		a.g.log.Error("query not answered", "analyser", a.name, "error", err)
-		return
-	}
-	records, err := a.profile.Answer(q.message, q.query, work, a.g.now())
-	if err != nil || records == nil {
-		if err != nil {
-			a.orders.Handed(q.query, work, err)
-		}
-		return
-	}
-	handed := func(err error) { a.orders.Handed(q.query, work, err) }
-	if err := a.box.Put(e1381.Outgoing{Frames: a.profile.Frames(records), Done: handed}); err != nil {
-		handed(err)
 	}
 }
 

@@ -85,6 +85,9 @@ type device struct {
 	bed        *bed // of a monitor that speaks HL7
 	// asked takes the messages that an analyser asks for work with; nil: none are.
 	asked func(ctx context.Context, peer string, m *hl7.Message) (answer []byte, taken bool)
+	// opened is given every new connection, to send on; closed is called at its end. nil:
+	// nothing is sent but answers.
+	opened func(ctx context.Context, to *mllp.Peer) (closed func())
 }
 
 // state notes what became of the port.
@@ -122,7 +125,14 @@ func portReason(s port.State, a port.Address) reason.Reason {
 // mllp serves a device that speaks HL7. Who it is follows from the port.
 func (d device) mllp(ctx context.Context, c port.Conn) error {
 	l := d.link()
+	var opened func(*mllp.Peer)
+	if d.opened != nil {
+		var closed func()
+		opened = func(to *mllp.Peer) { closed = d.opened(ctx, to) }
+		defer func() { closed() }()
+	}
 	return d.g.foreign(mllp.Serve(ctx, c, mllp.ServeOptions{
+		Opened:       opened,
 		MaxFrame:     int(l.peer.MaxMessage),
 		FrameTimeout: d.g.frame,
 		Log:          d.g.log.With(d.kind, d.name),

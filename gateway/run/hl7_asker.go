@@ -7,6 +7,7 @@ import (
 
 	"nhip/drivers/hl7lab"
 	"nhip/drivers/session"
+	"nhip/gateway/lab"
 	"nhip/gateway/record"
 	"nhip/hl7"
 	"nhip/hl7/mllp"
@@ -19,13 +20,19 @@ type hl7Asker struct {
 	dialect hl7lab.Dialect
 	orders  session.Orders
 
-	mu    sync.Mutex
-	given map[string]handedOut // by the control ID of the order
+	pusher *lab.Pusher // nil: the analyser is told nothing that it did not ask for
+
+	mu                    sync.Mutex
+	given                 map[string]handedOut // by the control ID of the order
+	application, facility string               // the analyser's, as it last said
+	newest                func()               // ends pushing on the connection that opened last
 }
 
+// A handedOut is an order whose answer has not come.
 type handedOut struct {
-	query record.Query
-	work  []record.Work
+	query    record.Query
+	work     []record.Work
+	answered chan *hl7lab.Refusal // who waits for the answer; nil: the work was asked for
 }
 
 // mostGiven bounds the orders whose acknowledgement has not come.
@@ -42,11 +49,14 @@ func (a *hl7Asker) asked(ctx context.Context, peer string, m *hl7.Message) (answ
 	if code, _, _ := m.Type(); slices.Contains(equipment, code) && m.ControlID() != "" {
 		return a.keep(ctx, peer, m), true
 	}
-	if a.orders == nil {
-		return nil, false
-	}
 	if m.IsAcknowledgement() {
 		return nil, a.acknowledged(m)
+	}
+	a.mu.Lock()
+	a.application, a.facility = m.Get("MSH-3"), m.Get("MSH-4")
+	a.mu.Unlock()
+	if a.orders == nil {
+		return nil, false
 	}
 	if !a.dialect.Asks(m) {
 		return nil, false
@@ -100,11 +110,6 @@ func (a *hl7Asker) store(ctx context.Context, peer string, m *hl7.Message, answe
 
 // give remembers what was handed out until the analyser has acknowledged it.
 func (a *hl7Asker) give(out hl7lab.Answer, q record.Query, work []record.Work) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.given == nil || len(a.given)+len(out.Orders) > mostGiven {
-		a.given = map[string]handedOut{}
-	}
 	var with []record.Work
 	for _, w := range work {
 		if len(w.Tests) > 0 {
@@ -112,12 +117,28 @@ func (a *hl7Asker) give(out hl7lab.Answer, q record.Query, work []record.Work) {
 		}
 	}
 	for i, id := range out.Orders {
-		h := handedOut{q, nil}
+		h := handedOut{query: q}
 		if i < len(with) {
+			with[i].References = hl7lab.References(id, len(with[i].Tests))
 			h.work = with[i : i+1]
 		}
-		a.given[id] = h
+		a.expect(id, h)
 	}
+}
+
+func (a *hl7Asker) expect(id string, h handedOut) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.given == nil || len(a.given) >= mostGiven {
+		a.given = map[string]handedOut{}
+	}
+	a.given[id] = h
+}
+
+func (a *hl7Asker) forget(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.given, id)
 }
 
 // acknowledged reads ORL^O34 or ACK^Q03; false where it is for no order of ours.
@@ -131,15 +152,10 @@ func (a *hl7Asker) acknowledged(m *hl7.Message) bool {
 		return false
 	}
 	a.g.states.seen(a.name, a.kind)
-	var err error
-	if refused != "" {
-		err = refusedError(refused)
+	if h.answered != nil {
+		h.answered <- refused
+		return true
 	}
-	a.orders.Handed(h.query, h.work, err)
+	a.orders.Handed(h.query, h.work, taken(refused))
 	return true
 }
-
-// refusedError is an order that the analyser did not take.
-type refusedError string
-
-func (e refusedError) Error() string { return "not taken: " + string(e) }

@@ -19,7 +19,7 @@ func (g *Gateway) startOrders() error {
 	o := g.cfg.Orders
 	var err error
 	g.orders, err = orders.Open(g.ctx, orders.Options{
-		Store: g.store, Log: g.log, Current: g.patients.Current, Changed: g.orderChanged(),
+		Store: g.store, Log: g.log, Current: g.patients.Current, Changed: g.orderChanged(), Committed: g.ordersCommitted,
 		Policy: orders.Policy{
 			Laboratory: o.LaboratoryExpire, Imaging: o.ImagingExpire, Other: o.LaboratoryExpire,
 			Keep: time.Duration(o.KeepDays) * 24 * time.Hour, Most: o.MostOpen,
@@ -38,6 +38,13 @@ func (g *Gateway) startOrders() error {
 	}
 	g.applications = append(g.applications, &orders.Application{Store: g.orders, Link: func(name string) orders.Link { return links[name] }})
 	return nil
+}
+
+// ordersCommitted tells the analysers of a change, once there are any.
+func (g *Gateway) ordersCommitted(before, after orders.Entry) {
+	if desk := g.pushing.Load(); desk != nil {
+		desk.Changed(before, after)
+	}
 }
 
 // orderLink is what a link says about its orders.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nhip/dicom/service"
@@ -17,7 +18,6 @@ import (
 	"nhip/drivers/session"
 	"nhip/gateway/alert"
 	"nhip/gateway/backup"
-	"nhip/gateway/codes"
 	"nhip/gateway/config"
 	"nhip/gateway/control"
 	"nhip/gateway/delivery"
@@ -30,7 +30,6 @@ import (
 	"nhip/gateway/orders"
 	"nhip/gateway/patients"
 	"nhip/gateway/route"
-	"nhip/gateway/versions"
 	"nhip/storage"
 	"nhip/storage/diskguard"
 )
@@ -74,7 +73,6 @@ type Gateway struct {
 	profiles   map[string]*profile.Profile
 	routes     route.Table
 	maps       *live.Maps // of fields
-	codes      *versions.Keeper[*codes.Table]
 	connection map[string]interpret.Connection
 	workers    map[string]*delivery.Worker
 	strangers  *strangers
@@ -86,6 +84,8 @@ type Gateway struct {
 	quiet      time.Duration                  // see Options.Quiet
 	orders     *orders.Store
 	lab        *lab.Desk
+	pushing    atomic.Pointer[lab.Desk]             // the same, once the analysers are known
+	pushers    map[string]*lab.Pusher               // by analyser
 	work       func(config.Analyser) session.Orders // what an analyser is given to do; nil: nothing
 	patients   *patients.Store
 	alerts     *alert.Keeper
@@ -159,9 +159,6 @@ func (g *Gateway) assemble() error {
 	if err := g.startMaps(); err != nil {
 		return err
 	}
-	if err := g.startCodes(); err != nil {
-		return err
-	}
 	g.startPatients()
 	if err := g.startOrders(); err != nil {
 		return err
@@ -171,7 +168,7 @@ func (g *Gateway) assemble() error {
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
 		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
-		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Codes: g.codeTable, Knows: knows,
+		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Knows: knows,
 	}
 	g.goRun("interpret", iw.Run)
 	if err := g.startImagingOut(); err != nil {
@@ -190,7 +187,6 @@ func (g *Gateway) assemble() error {
 	g.startDICOM()
 	g.desk().register(g.acts)
 	g.mapDesk().register(g.acts)
-	g.codesDesk().register(g.acts)
 	g.journal().Register(g.acts)
 	g.startBackup()
 	g.startRetention()
