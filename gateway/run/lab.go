@@ -15,6 +15,7 @@ func (g *Gateway) startLab(k *interpret.Knowledge) {
 	analysers := map[string]lab.Analyser{}
 	for _, a := range g.cfg.Analysers {
 		analysers[a.Name] = g.labAnalyser(a)
+		desk.Analysers = append(desk.Analysers, analysers[a.Name])
 	}
 	if g.work == nil {
 		g.work = func(a config.Analyser) session.Orders { return desk.For(analysers[a.Name]) }
@@ -22,25 +23,16 @@ func (g *Gateway) startLab(k *interpret.Knowledge) {
 	g.startPushers(desk)
 	k.Marks = g.orders.MarkIn
 	k.Ordered = func(connection string, rep record.Report, l interpret.Look) (lab.Finding, error) {
+		a := withCodes(analysers[connection], l.Codes)
 		if l.Order != "" {
-			return desk.Assign(analysers[connection], rep, l.Order)
+			return desk.Assign(a, rep, l.Order)
 		}
-		return desk.Find(analysers[connection], rep, l.Received, l.Released)
+		return desk.Find(a, rep, l.Received, l.Released)
 	}
 }
 
 func (g *Gateway) labAnalyser(a config.Analyser) lab.Analyser {
 	x := lab.Analyser{Name: a.Name, Policy: a.Orders, Window: a.OrderWindow, Sections: a.Sections, Zone: g.cfg.Location(a.TimeZone), Specimens: a.Specimens()}
-	codes := lab.ByCode{}
-	if p := g.profiles[a.Profile]; p != nil && !p.SiteCodes() {
-		codes.Codes = p.Codes()
-	}
-	table := lab.Table{Orders: map[string][]string{}, Else: codes}
-	for _, c := range g.cfg.OrderCodes {
-		if c.Analyser == a.Name {
-			table.Orders[c.Order] = c.Tests
-		}
-	}
-	x.Codes = table
+	x.Codes = g.labCodes(a)
 	return x
 }

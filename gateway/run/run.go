@@ -18,6 +18,7 @@ import (
 	"nhip/drivers/session"
 	"nhip/gateway/alert"
 	"nhip/gateway/backup"
+	"nhip/gateway/codes"
 	"nhip/gateway/config"
 	"nhip/gateway/control"
 	"nhip/gateway/delivery"
@@ -30,6 +31,7 @@ import (
 	"nhip/gateway/orders"
 	"nhip/gateway/patients"
 	"nhip/gateway/route"
+	"nhip/gateway/versions"
 	"nhip/storage"
 	"nhip/storage/diskguard"
 )
@@ -73,6 +75,7 @@ type Gateway struct {
 	profiles   map[string]*profile.Profile
 	routes     route.Table
 	maps       *live.Maps // of fields
+	codes      *versions.Keeper[*codes.Table]
 	connection map[string]interpret.Connection
 	workers    map[string]*delivery.Worker
 	strangers  *strangers
@@ -159,6 +162,9 @@ func (g *Gateway) assemble() error {
 	if err := g.startMaps(); err != nil {
 		return err
 	}
+	if err := g.startCodes(); err != nil {
+		return err
+	}
 	g.startPatients()
 	if err := g.startOrders(); err != nil {
 		return err
@@ -168,7 +174,7 @@ func (g *Gateway) assemble() error {
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
 		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
-		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Knows: knows,
+		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Codes: g.codeTable, Knows: knows,
 	}
 	g.goRun("interpret", iw.Run)
 	if err := g.startImagingOut(); err != nil {
@@ -187,6 +193,7 @@ func (g *Gateway) assemble() error {
 	g.startDICOM()
 	g.desk().register(g.acts)
 	g.mapDesk().register(g.acts)
+	g.codesDesk().register(g.acts)
 	g.journal().Register(g.acts)
 	g.startBackup()
 	g.startRetention()
