@@ -54,9 +54,11 @@ func (c *Console) person(r *http.Request, token string) (string, bool) {
 type actForm struct {
 	ID          string // of an item
 	Destination string // or of a destination
+	Order       string // or the number of an order; with ID: that it is of
 	Item        *heldView
 	Paused      bool
 	Reason      string
+	Match       bool   // the item can be given to an order
 	NoToken     bool   // nobody has the token
 	NoReason    bool   // and it needs one
 	Error       string // what the act said
@@ -64,14 +66,16 @@ type actForm struct {
 
 // The acts of the form.
 var (
-	itemActs        = map[string]bool{"release": true, "discard": true}
+	itemActs        = map[string]bool{"release": true, "discard": true, "match": true}
 	destinationActs = map[string]bool{"pause": true, "resume": true}
+	explained       = map[string]bool{"discard": true, "match": true, "return": true} // need a reason
 )
 
 // actPage is the page on which a person decides on a held item, or pauses a
 // destination.
 func (c *Console) actPage(w http.ResponseWriter, r *http.Request) {
-	c.showAct(w, r, actForm{ID: r.URL.Query().Get("id"), Destination: r.URL.Query().Get("destination")}, http.StatusOK)
+	v := r.URL.Query()
+	c.showAct(w, r, actForm{ID: v.Get("id"), Destination: v.Get("destination"), Order: v.Get("order")}, http.StatusOK)
 }
 
 func (c *Console) showAct(w http.ResponseWriter, r *http.Request, f actForm, code int) {
@@ -81,9 +85,10 @@ func (c *Console) showAct(w http.ResponseWriter, r *http.Request, f actForm, cod
 			f.Item = &p.Status.Held[i]
 		}
 	}
-	known := f.Item != nil
+	known := f.Item != nil || f.ID == "" && f.Order != "" && len(f.Order) <= maxSpecimen
+	f.Match = strings.HasPrefix(f.ID, "held/")
 	for _, q := range p.Status.Queues {
-		if f.ID == "" && q.Destination == f.Destination {
+		if f.ID == "" && f.Order == "" && q.Destination == f.Destination {
 			known, f.Paused = true, q.Paused
 		}
 	}
@@ -106,12 +111,17 @@ func (c *Console) actPost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := c.viewer(r)
-	f := actForm{ID: r.PostForm.Get("id"), Destination: r.PostForm.Get("destination"), Reason: r.PostForm.Get("reason")}
+	f := actForm{ID: r.PostForm.Get("id"), Destination: r.PostForm.Get("destination"), Order: strings.TrimSpace(r.PostForm.Get("order")), Reason: r.PostForm.Get("reason")}
 	act := r.PostForm.Get("act")
 	request := map[string]string{"reason": f.Reason}
 	switch {
 	case itemActs[act]:
 		request["id"] = f.ID
+		if act == "match" {
+			request["order"] = f.Order
+		}
+	case act == "return":
+		request["order"] = f.Order
 	case destinationActs[act]:
 		request["destination"] = f.Destination
 	default:
@@ -124,7 +134,7 @@ func (c *Console) actPost(w http.ResponseWriter, r *http.Request) {
 		c.showAct(w, r, f, http.StatusUnauthorized)
 		return
 	}
-	if act == "discard" && strings.TrimSpace(f.Reason) == "" {
+	if explained[act] && strings.TrimSpace(f.Reason) == "" {
 		f.NoReason = true
 		c.showAct(w, r, f, http.StatusBadRequest)
 		return
@@ -133,7 +143,9 @@ func (c *Console) actPost(w http.ResponseWriter, r *http.Request) {
 	var refused *control.Error
 	switch {
 	case errors.As(err, &refused):
-		f.Error = refused.Text
+		if f.Error = refused.Text; refused.Status == http.StatusNotFound && (act == "match" || act == "return") {
+			f.Error = say(v.lang, "act-no-order", f.Order)
+		}
 		c.showAct(w, r, f, refused.Status)
 	case err != nil:
 		c.o.Log.Warn("an act failed", "act", act, "user", name, "error", err)

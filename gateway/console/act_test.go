@@ -124,6 +124,11 @@ func TestAPersonActsOnThePage(t *testing.T) {
 		{"discard without a reason", "act=discard&id=lis/381&token=right&reason=+", 400, "", "needs a reason"},
 		{"wrong token", "act=release&id=lis/381&token=wrong", 401, "", "Nobody has this token"},
 		{"no token", "act=release&id=lis/381", 401, "", "Nobody has this token"},
+		{"match", "act=match&id=held/77&order=A1&token=right&reason=mislabelled", 303, "match by Anna Anna console", ""},
+		{"match without a reason", "act=match&id=held/77&order=A1&token=right", 400, "", "needs a reason"},
+		{"return", "act=return&order=A1&token=right&reason=rerun", 303, "return by Anna Anna console", ""},
+		{"return without a reason", "act=return&order=A1&token=right", 400, "", "needs a reason"},
+		{"return without a token", "act=return&order=A1&reason=rerun", 401, "", "Nobody has this token"},
 		{"refused", "act=release&id=lis/381&token=right&reason=refuse", 400, "", "not this one"},
 		{"no act", "id=lis/381&token=right", 400, "", ""},
 		{"another act", "act=resend&id=lis/381&token=right", 400, "", ""},
@@ -158,6 +163,8 @@ func TestThePageOfAnActShowsWhatItIsAbout(t *testing.T) {
 		"id=lis/381":       {"2601140019", "unknown specimen", `value="discard"`, `value="release"`},
 		"destination=lis":  {`value="pause"`},
 		"destination=pacs": {`value="resume"`},
+		"order=A1":         {`value="return"`, `name="order" value="A1"`},
+		"id=held/77":       {`value="match"`, `value="release"`},
 	} {
 		body := get(t, c, "/act?lang=en&"+target).Body.String()
 		for _, s := range says {

@@ -105,6 +105,7 @@ func New(o Options) *Console {
 	mux.HandleFunc("/api/v1/results", c.apiResults)
 	mux.HandleFunc("/qc", c.qcPage)
 	mux.HandleFunc("/api/v1/qc", c.apiQC)
+	mux.HandleFunc("/orders", c.ordersPage)
 	mux.HandleFunc("/api/v1/orders", c.apiOrders)
 	mux.HandleFunc("/api/v1/journal", c.apiJournal)
 	mux.HandleFunc("/api/v1/journal/{direction}/{connection}/{seq}", c.apiEntry)

@@ -102,7 +102,7 @@ func hospital() *fake {
 			},
 			Held: []Held{
 				{ID: "lis/381", Destination: "lis", Connection: "xn-1", Subject: "2601140019", Reason: reason.Reason{Code: reason.Answered, Args: []string{"AE 207"}, Said: "unknown specimen"}, Since: ago(95 * time.Minute), Behind: 2},
-				{ID: "interpret/77", Connection: "e411-new", Reason: reason.New(reason.IncompleteEOT), Since: ago(30 * time.Minute)},
+				{ID: "held/77", Connection: "e411-new", Reason: reason.New(reason.IncompleteEOT), Since: ago(30 * time.Minute)},
 			},
 			Counts: Counts{Accepted: 12345, Delivered: 12286, Queued: 17, Held: 2, Discarded: 1, Expired: 3,
 				Consumed: map[string]int64{string(ConsumedQuery): 20, string(ConsumedTrial): 12, string(ConsumedControl): 4}, Refused: 3},

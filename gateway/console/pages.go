@@ -55,6 +55,7 @@ type page struct {
 	Act      *actForm
 	Charts   []chartView
 	Bench    *benchForm
+	Orders   *ordersForm
 
 	Workbench bool // there is that page
 

@@ -158,12 +158,14 @@ type GivenView struct {
 	At     time.Time `json:"at"`
 	Tries  int       `json:"tries,omitempty"`
 	Why    string    `json:"why,omitempty"`
+
+	Reason reason.Reason `json:"-"` // Why, for a page in another language
 }
 
 func givenViews(e Entry, service int) (all []GivenView) {
 	for _, g := range e.Given {
 		if g.Service == service {
-			all = append(all, GivenView{Device: g.Device, State: string(g.State), At: g.At, Tries: g.Tries, Why: g.Why.String()})
+			all = append(all, GivenView{Device: g.Device, State: string(g.State), At: g.At, Tries: g.Tries, Why: g.Why.String(), Reason: g.Why})
 		}
 	}
 	return all
