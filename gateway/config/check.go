@@ -343,6 +343,7 @@ func (k *checker) analyser(i int, a Analyser) {
 	k.port(key, where, a.Port, protocol, a.Address)
 	k.to(key, where, a.To, KindHL7)
 	k.sending(key, where, a)
+	k.names(key, where, protocol, a)
 	k.specimens(key, where, a)
 	if len(a.To) == 0 && a.State == Live {
 		k.note(key, where, "to is empty: its results are stored and shown, and go nowhere")

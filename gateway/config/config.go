@@ -169,6 +169,7 @@ type Analyser struct {
 	To       []string       `toml:"to" default:""`
 
 	Authority string `toml:"authority" default:""` // of the patient numbers that it says; empty: its own
+	Names     string `toml:"names" default:""`     // one of vncharset.NamesWords; empty: the profile's
 
 	OrderWindow time.Duration `toml:"order_window" default:"48h" never:"yes"` // around the time of a specimen; 0: any
 	Sections    []string      `toml:"sections" default:""`                    // OBR-24 that it works for; empty: any

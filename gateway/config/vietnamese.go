@@ -134,6 +134,13 @@ var vietnamese = map[string]string{
 	"codes: %s cannot be used":                             "codes: không dùng được %s",
 	"order %q stands in the code table of %s: that counts": "chỉ định %q có trong bảng mã của %s: bảng mã được dùng",
 
+	// Of names on analysers.
+	"names: %q is none of %s": "names: %q không thuộc %s",
+	`names: letters of %q are control characters (STX, EOT, ENQ, XON …), which would break the messages on this line; use "tcvn3", "vni", "cp1258" or "utf-8"`: `names: có chữ của %q là ký tự điều khiển (STX, EOT, ENQ, XON …), sẽ làm hỏng bản tin trên đường truyền này; hãy dùng "tcvn3", "vni", "cp1258" hoặc "utf-8"`,
+	`names: this profile speaks IHE LAW, which is UTF-8: use "ascii" or "utf-8"`:                                                                               `names: profile này dùng IHE LAW, luôn là UTF-8: hãy dùng "ascii" hoặc "utf-8"`,
+	"names has no meaning for POCT1-A: its messages say themselves what they are in":                                                                           "names không có nghĩa với POCT1-A: bản tin tự ghi bảng mã của nó",
+	`names: %q needs 8 data bits, and the port has data=%s; use "ascii"`:                                                                                       `names: %q cần 8 bit dữ liệu, mà cổng có data=%s; hãy dùng "ascii"`,
+
 	// Of orders.
 	`%s is under "1h": orders would be given up before anybody could do them`: `%s dưới "1h": chỉ định sẽ bị bỏ trước khi có người thực hiện`,
 	"%s: %q is no field of an order, such as %q":                              "%s: %q không phải là trường của chỉ định, ví dụ %q",
