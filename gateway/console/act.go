@@ -17,7 +17,7 @@ func (c *Console) mayPost(path string) bool {
 	if path == "/workbench" {
 		return c.o.Workbench != nil
 	}
-	return c.o.Acts != nil && (path == "/act" || c.posts[path])
+	return c.o.Acts != nil && (path == "/act" || path == "/codes" && c.tables || c.posts[path])
 }
 
 // foreign stops a page of another origin from acting through the browser of a

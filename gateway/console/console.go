@@ -69,6 +69,7 @@ type Console struct {
 	assets  map[string]asset
 	posts   map[string]bool // paths of the API that take POST
 	bench   chan struct{}   // a place for each recording that is being read
+	tables  bool            // there is the page of tables of codes
 	manuals [2]manual
 
 	statement manual // of DICOM conformance
@@ -117,6 +118,11 @@ func New(o Options) *Console {
 		mux.HandleFunc("POST /workbench", c.benchPost)
 	}
 	if o.Acts != nil {
+		if c.tables = slices.Contains(o.Acts.Paths(), "codes-list"); c.tables {
+			mux.HandleFunc("GET /codes", c.tablesPage)
+			mux.HandleFunc("GET /codes/file", c.tableFile)
+			mux.HandleFunc("POST /codes", c.tablesPost)
+		}
 		mux.HandleFunc("GET /act", c.actPage)
 		mux.HandleFunc("POST /act", c.actPost)
 		for _, path := range o.Acts.Paths() {

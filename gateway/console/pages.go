@@ -56,8 +56,10 @@ type page struct {
 	Charts   []chartView
 	Bench    *benchForm
 	Orders   *ordersForm
+	Tables   *tablesForm
 
 	Workbench bool // there is that page
+	Codes     bool // there is that of the tables of codes
 
 	MoreCharts bool
 }
@@ -97,7 +99,7 @@ func (c *Console) newPage(r *http.Request, title string) (page, viewer) {
 	p := page{
 		Lang: v.lang.String(), Other: r.URL.Path + "?" + other.Encode(),
 		Live:  "/live?" + url.Values{"lang": {v.lang.String()}}.Encode(),
-		Title: say(v.lang, title), At: *v.at(v.now), Workbench: c.o.Workbench != nil,
+		Title: say(v.lang, title), At: *v.at(v.now), Workbench: c.o.Workbench != nil, Codes: c.tables,
 	}
 	status, err := c.status(r, v)
 	if err != nil {
