@@ -46,6 +46,9 @@ type Dialect struct {
 	// "none" (default) or "ca", OML^O33 with the order control CA for each AWOS.
 	Unasked string `toml:"download"`
 	Retract string `toml:"cancel"`
+	// Types, of the form "dsr", are its words for the kinds of specimens, by their codes
+	// of HL7 table 0487: [[specimen_type]] of the profile. What has none is not said.
+	Types map[string]string `toml:"-"`
 	// Names is the set in which names are written: of the profile, or of the site.
 	Names vncharset.Names `toml:"-"`
 }
@@ -305,10 +308,10 @@ func (b *builder) display(m *hl7.Message, w record.Work) {
 		lines[22] = w.Collected.At.In(b.o.Now.Location()).Format("20060102150405")
 	}
 	lines[23] = "N"
-	if w.Priority == "S" {
+	if w.Priority == "S" || w.Priority == "STAT" {
 		lines[23] = "Y"
 	}
-	lines[25] = w.SpecimenType
+	lines[25] = b.d.Types[w.SpecimenType]
 	for n, text := range lines {
 		s := m.Append("DSP")
 		b.set(s, "1", strconv.Itoa(n+1))

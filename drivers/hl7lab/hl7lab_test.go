@@ -28,9 +28,9 @@ func parse(t *testing.T, text string) *hl7.Message {
 }
 
 var (
-	dsr  = hl7lab.Dialect{Source: "test", Form: "dsr"}
+	dsr  = hl7lab.Dialect{Source: "test", Form: "dsr", Types: map[string]string{"SER": "serum"}}
 	law  = hl7lab.Dialect{Source: "test", Form: "law", TestSystem: "99TST"}
-	work = []record.Work{{Specimen: "0019", SpecimenType: "serum", Tests: []string{"1", "12"}, Priority: "S",
+	work = []record.Work{{Specimen: "0019", SpecimenType: "SER", Tests: []string{"1", "12"}, Priority: "S",
 		Patient: &record.Patient{ID: "P1", Name: record.Name{Family: "Nguyễn", Middle: "Văn", Given: "Đức"}, Birth: "19800101", Sex: "M"}}}
 )
 
@@ -124,7 +124,7 @@ func TestLAWQueryIsAcknowledgedAndTheOrderFollows(t *testing.T) {
 	order := parse(t, string(a.Messages[1]))
 	for path, want := range map[string]string{
 		"MSH-9": "OML^O33^OML_O33", "MSH-15": "NE", "MSH-16": "AL", "MSH-21": "LAB-28^IHE", "PID-3.1": "P1", "PID-5": "Nguyen^Duc^Van", "PID-8": "M",
-		"SPM-4.1": "serum", "SPM-11": "P^^HL70369", "SAC-3": "32899042", "ORC-1": "NW", "TQ1-9.1": "S", "OBR-2": "N2.1", "OBR-4": "1^^99TST",
+		"SPM-4.1": "SER", "SPM-11": "P^^HL70369", "SAC-3": "32899042", "ORC-1": "NW", "TQ1-9.1": "S", "OBR-2": "N2.1", "OBR-4": "1^^99TST",
 	} {
 		if got := string(order.Raw(path)); got != want {
 			t.Errorf("%s is %q, want %q", path, got, want)

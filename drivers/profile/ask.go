@@ -342,15 +342,26 @@ func (a *answer) compose(h e1394.Record, q record.Query, work []record.Work, now
 	return w.out, w.err
 }
 
-// device is the analyser's word for a specimen type of HL7 table 0487, where the
-// profile has one.
+// device is the analyser's word for a specimen type of HL7 table 0487; empty where the
+// profile has none, for a code of HL7 is none of its words.
 func (a *answer) device(specimenType string) string {
 	for _, m := range a.types {
 		if m.Means == specimenType {
 			return m.Is
 		}
 	}
-	return specimenType
+	return ""
+}
+
+// priority is LIS02 O.6 for a priority of HL7 table 0485.
+func priority(code string) string {
+	switch code {
+	case "S", "STAT":
+		return "S"
+	case "A", "ASAP":
+		return "A"
+	}
+	return "R"
 }
 
 // writer builds the records of one answer.
@@ -471,7 +482,7 @@ func (w *writer) word(name string, one record.Work, test string) string {
 	case "specimen":
 		return one.Specimen
 	case "specimen_type":
-		if one.SpecimenType == "" {
+		if w.q.SpecimenType != "" { // what the analyser has said of its tube is so
 			return w.q.SpecimenType
 		}
 		return w.a.device(one.SpecimenType)
@@ -486,10 +497,7 @@ func (w *writer) word(name string, one record.Work, test string) string {
 	case "test":
 		return test
 	case "priority":
-		if one.Priority == "" {
-			return "R"
-		}
-		return one.Priority
+		return priority(one.Priority)
 	case "order":
 		return one.Order
 	case "collected":

@@ -167,6 +167,9 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 	if f.Answer != nil {
 		f.Answer.types = f.SpecimenType
 	}
+	if f.HL7 != nil {
+		f.HL7.Types = ownWords(f.SpecimenType)
+	}
 	p.named(names)
 	for i := range f.Tests {
 		p.tests[p.f.Tests[i].Code] = &p.f.Tests[i]
@@ -183,6 +186,17 @@ func parse(name, folder string, text []byte) (*Profile, error) {
 		}
 	}
 	return p, nil
+}
+
+// words are the words of the model for kinds of specimens, by their codes of HL7.
+func ownWords(types []meaning) map[string]string {
+	of := make(map[string]string)
+	for _, m := range types {
+		if of[m.Means] == "" {
+			of[m.Means] = m.Is
+		}
+	}
+	return of
 }
 
 func pointers(rules []rule) []*rule {

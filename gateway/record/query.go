@@ -23,7 +23,7 @@ type Query struct {
 // version of its orders, in the codes of the analyser.
 type Work struct {
 	Specimen     string
-	SpecimenType string // as the analyser writes it
+	SpecimenType string // of the order, HL7 table 0487
 	Tests        []string
 	Priority     string // "S" STAT, "A" as soon as possible, "R" or "" routine
 	Patient      *Patient
