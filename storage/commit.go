@@ -290,6 +290,9 @@ func (c *committer) conditions(g *group, b *Batch) error {
 			}
 			var found bool
 			o.key = seqKey(spaceItem, o.name, o.seq)
+			if o.sum, found = q.fresh[o.seq]; found {
+				continue
+			}
 			if o.sum, found = g.look(o.key); !found {
 				return ErrNoItem
 			}
@@ -316,6 +319,7 @@ func (c *committer) apply(g *group, r *request) {
 			g.remove(o.key)
 			q.fp -= o.sum + c.takeState(g, q, o)
 			q.depth--
+			delete(q.fresh, o.seq)
 			q.remove(o.seq, o.seq)
 		case opSetState:
 			q := c.queue(g, o.name)
@@ -376,7 +380,9 @@ func (c *committer) enqueue(g *group, r *request, o *op) {
 	for _, l := range o.late {
 		binary.LittleEndian.PutUint64(o.record[l.offset:], r.receipt.entries[l.about].Seq)
 	}
-	q.fp += g.put(seqKey(spaceItem, o.name, seq), o.record)
+	sum := g.put(seqKey(spaceItem, o.name, seq), o.record)
+	q.fp += sum
+	q.put(seq, sum)
 	r.receipt.items = append(r.receipt.items, seq)
 	g.enqueued[o.name] = true
 }

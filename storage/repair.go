@@ -44,6 +44,9 @@ func (c *committer) repair(g *group, o *op) {
 	if newer {
 		return
 	}
+	if q := c.queues[o.name]; q != nil && space == spaceItem {
+		delete(q.fresh, o.seq)
+	}
 	if o.record == nil {
 		g.remove(o.key)
 		return

@@ -146,6 +146,23 @@ type queue struct {
 	sum   uint64
 
 	states int // live states, not stored; unknown (-1) where they are not counted
+
+	// fresh are the checksums of items that this process has put, not stored: most are
+	// removed soon, and then need not be looked up.
+	fresh map[uint64]uint64
+}
+
+// maxFresh bounds what is remembered of the items of one queue.
+const maxFresh = 4096
+
+// put remembers the checksum of a new item.
+func (q *queue) put(seq, sum uint64) {
+	if q.fresh == nil {
+		q.fresh = map[uint64]uint64{}
+	}
+	if len(q.fresh) < maxFresh {
+		q.fresh[seq] = sum
+	}
 }
 
 func newQueue() *queue { return &queue{next: 1, cursor: cursor{head: 1}} }

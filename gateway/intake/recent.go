@@ -7,9 +7,9 @@ import (
 )
 
 // Of what was stored last so many entries are kept in memory too, where they are
-// not longer than that.
+// not longer than that: what comes flat out while the interpreter gathers.
 const (
-	recentEntries = 512
+	recentEntries = 4096
 	recentLength  = 4 << 10
 )
 
@@ -18,11 +18,13 @@ const (
 type recent struct {
 	mu   sync.Mutex
 	at   map[storage.Ref]int // place in ring
-	ring [recentEntries]struct {
-		ref storage.Ref
-		e   Entry
-	}
+	ring []remembered
 	next int
+}
+
+type remembered struct {
+	ref storage.Ref
+	e   Entry
 }
 
 // remember keeps an entry that is committed, in the place of the oldest.
@@ -34,6 +36,9 @@ func (r *recent) remember(ref storage.Ref, e Entry) {
 	defer r.mu.Unlock()
 	if r.at == nil {
 		r.at = map[storage.Ref]int{}
+	}
+	if r.next == len(r.ring) {
+		r.ring = append(r.ring, remembered{})
 	}
 	place := &r.ring[r.next]
 	delete(r.at, place.ref)
@@ -54,6 +59,6 @@ func (in *Intake) Recent(ref storage.Ref) (Entry, bool) {
 	}
 	e := r.ring[i].e
 	delete(r.at, ref)
-	r.ring[i].ref, r.ring[i].e = storage.Ref{}, Entry{}
+	r.ring[i] = remembered{}
 	return e, true
 }
