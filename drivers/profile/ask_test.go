@@ -168,6 +168,31 @@ func TestAnswerRepeatsWhereTheSpecimenStands(t *testing.T) {
 	}
 }
 
+// What the analyser has said of its tube is said back; where it has said nothing, the kind
+// of specimen of the order goes out in its own word, and one that it has no word for not.
+func TestKindOfSpecimenIsTheAnalysers(t *testing.T) {
+	p := of(t, e411+`
+[[specimen_type]]
+is = "S1"
+means = "SER"
+source = "test"
+[[specimen_type]]
+is = "S2"
+means = "UR"
+source = "test"
+`)
+	for _, c := range []struct{ said, ordered, want string }{
+		{"S1", "SER", "S1"}, {"S1", "UR", "S1"}, {"", "UR", "S2"}, {"", "CSF", ""}, {"", "", ""}, {"S3", "CSF", "S3"},
+	} {
+		message := []byte("H|\\^&\rQ|1|^^26011409^40^0^5^^" + c.said + "^SC\rL|1\r")
+		got, err := p.Answer(message, p.Queries(message)[0],
+			[]record.Work{{Specimen: "26011409", SpecimenType: c.ordered, Tests: []string{"10"}, Priority: "STAT"}}, site)
+		if want := "|26011409|40^0^5^^" + c.want + "^SC|^^^10|S\r"; err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%+v: %q, want %q in it, %v", c, got, want, err)
+		}
+	}
+}
+
 func TestAnswerUsesTheDelimitersOfTheQuery(t *testing.T) {
 	p := of(t, e411)
 	message := []byte("H|`^&\rQ|1|^^S1\rL|1\r")
