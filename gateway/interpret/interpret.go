@@ -89,8 +89,9 @@ type outcome struct {
 	out        []outbound
 	held       []held
 	consumed   map[string]int
-	index      []string  // names in the index
-	deviceTime time.Time // of the message, by the device's clock; zero: it says none
+	index      []string       // names in the index
+	deviceTime time.Time      // of the message, by the device's clock; zero: it says none
+	doubt      *profile.Doubt // the first of what was not readable as it should be
 	observed   []record.Observation
 	controls   []record.Report // of control material, for their charts
 	marks      []orders.Mark   // how far orders are
@@ -217,6 +218,9 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 			o.note("ignored code", n)
 		}
 		o.note("problem", len(x.Problems))
+		if len(x.Doubts) > 0 && e.Kind != intake.KindHL7 {
+			o.doubt = &x.Doubts[0]
+		}
 	}
 	to, why := r.routes.For(c.Name, route.HL7)
 	practice := ""

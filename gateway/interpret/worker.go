@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"nhip/drivers/profile"
 	"nhip/gateway/intake"
 	"nhip/gateway/mapping/live"
 	"nhip/gateway/orders"
@@ -35,6 +36,9 @@ type Worker struct {
 	// Heard tells the time that a message has by its device's clock, and by ours
 	// when it was received. It may be nil.
 	Heard func(connection string, received, device time.Time)
+	// Doubted tells what was not readable as it should be in a message of an analyser that
+	// declares nothing of its characters itself. It may be nil.
+	Doubted func(connection string, d profile.Doubt)
 	// Finish has what the links to destinations want of messages; nil for most.
 	Finish map[string]Finish
 	// Knows is what it asks of patients and orders.
@@ -160,6 +164,9 @@ func (w *Worker) some(ctx context.Context, r *reader, items []storage.QueueItem)
 		}
 		if w.Heard != nil && !o.deviceTime.IsZero() {
 			w.Heard(e.Connection, e.At, o.deviceTime)
+		}
+		if w.Doubted != nil && o.doubt != nil {
+			w.Doubted(e.Connection, *o.doubt)
 		}
 		if err := o.apply(b, sums, item, e, now, w.Intake); err != nil {
 			r.series.s = before

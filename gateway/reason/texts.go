@@ -125,6 +125,8 @@ const (
 	CharsetControls   Code = "charset.controls"   // {0} the place, {1} the set
 	CharsetTwice      Code = "charset.twice"      // {0} the place
 	CharsetLost       Code = "charset.lost"       // {0} the place
+	NamesUndeclared   Code = "names.undeclared"   // {0} the place
+	NamesOther        Code = "names.other"        // {0} the place, {1} the set that it looks like
 )
 
 // Why an acknowledged message is not delivered.
@@ -234,6 +236,8 @@ var texts = map[Code][2]string{
 	CharsetControls:   {"{0} has control characters of {1}, which are letters in a Windows set", "{0} có ký tự điều khiển của {1}, là chữ trong bảng mã Windows"},
 	CharsetTwice:      {"{0} was encoded as UTF-8 twice", "{0} bị mã hóa UTF-8 hai lần"},
 	CharsetLost:       {"{0} has replacement characters: the sender has lost letters", "{0} có ký tự thay thế: bên gửi đã làm mất chữ"},
+	NamesUndeclared:   {"{0} is not UTF-8 and was read as Latin-1: say with names = \"…\" what this analyser writes", "{0} không phải UTF-8 và được đọc theo Latin-1: hãy ghi names = \"…\" đúng bảng mã của máy này"},
+	NamesOther:        {"{0} looks like {1}: write names = \"{1}\" for this analyser, if its screen shows it so", "{0} trông giống {1}: hãy ghi names = \"{1}\" cho máy này, nếu màn hình máy hiện như vậy"},
 
 	Unprocessed:  {"the destination has it (CA), and said for {0} not what became of it; released, it is sent again", "nơi nhận đã giữ bản tin (CA) nhưng sau {0} vẫn chưa báo kết quả xử lý; cho qua thì gửi lại"},
 	NotEncodable: {"{1} has a character that {0} does not have", "{1} có ký tự mà {0} không có"},

@@ -19,13 +19,13 @@ import (
 // startAnalyser serves one analyser by the protocol of its profile.
 func (g *Gateway) startAnalyser(a config.Analyser) {
 	link := device{g: g, name: a.Name, kind: interpret.Analyser}
-	p, work := g.profiles[a.Profile], g.workFor(a)
+	p, work := g.profileOf(a), g.workFor(a)
 	listener := "analyser " + a.Name
 	const conns = 2 // a new one beside an old one that drains
 	switch {
 	case p.Protocol() == profile.HL7, p.Protocol() == profile.LAW:
 		asker := &hl7Asker{device: link, dialect: p.HL7Dialect(), orders: work}
-		link.asked = asker.asked
+		link.asked, link.charset = asker.asked, p.Charset()
 		if pushes(a, p) {
 			asker.pusher = g.pushers[a.Name]
 			link.opened = asker.opened

@@ -176,6 +176,10 @@ func writeProfiles(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	own := maps.Clone(own)
+	own["test-push"] = own["test-astm"] + pushed
+	own["test-push-law"] = strings.Replace(own["test-law"], "[hl7]\n", "[hl7]\ndownload = \"oml\"\ncancel = \"ca\"\n", 1)
+	own["test-names"] = strings.Replace(own["test-astm"], "[parts]\n", "[parts]\nfamily = \"P.6\"\ncomment = \"C.4\"\noperator = \"R.11\"\n", 1)
+	own["test-au-names"] = strings.Replace(own["test-au"], "block = 1\n", "block = 1\npatient = 8\n", 1)
 	own["test-quick"] = strings.Replace(own["test-astm"], `deadline = "60s"`, `deadline = "2s"`, 1)
 	for id, text := range own {
 		head := fmt.Sprintf("id = %q\nname = %q\nrevision = 1\nevidence = \"standard\"\nsource = \"test\"\ncodes = \"site\"\ncodes_source = \"test\"\nparts_source = \"test\"\ntransport = [\"tcp-client\"]\ntwo_way = \"query\"\n", id, id)

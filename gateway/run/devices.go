@@ -82,7 +82,8 @@ func (g *Gateway) openPort(listener string, d device, text string, allowed []net
 type device struct {
 	g          *Gateway
 	name, kind string
-	bed        *bed // of a monitor that speaks HL7
+	bed        *bed            // of a monitor that speaks HL7
+	charset    hl7.CharsetRule // of an analyser whose names are in another set than it declares
 	// asked takes the messages that an analyser asks for work with; nil: none are.
 	asked func(ctx context.Context, peer string, m *hl7.Message) (answer []byte, taken bool)
 	// opened is given every new connection, to send on; closed is called at its end. nil:

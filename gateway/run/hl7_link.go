@@ -33,7 +33,7 @@ type link struct {
 // deviceLink is the link of a device that speaks HL7.
 func (d device) link() *link {
 	h := d.g.cfg.HL7
-	return &link{device: d, fromDevice: true, answers: ack.Options{Application: "NHIP"}, declared: true,
+	return &link{device: d, fromDevice: true, answers: ack.Options{Application: "NHIP"}, rule: d.charset, declared: d.charset.Force == "",
 		peer: config.HL7Peer{Name: d.name, MaxMessage: h.MaxMessage, MaxSegments: h.MaxSegments}}
 }
 

@@ -173,7 +173,7 @@ func (g *Gateway) assemble() error {
 	g.startLab(&knows)
 	iw := &interpret.Worker{
 		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
-		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told,
+		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told, Doubted: g.doubted,
 		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Codes: g.codeTable, Knows: knows,
 	}
 	g.goRun("interpret", iw.Run)
@@ -320,7 +320,7 @@ func routes(cfg *config.Config) route.Table {
 func (g *Gateway) connections() (map[string]interpret.Connection, error) {
 	all := map[string]interpret.Connection{}
 	for _, a := range g.cfg.Analysers {
-		p := g.profiles[a.Profile]
+		p := g.profileOf(a)
 		if p == nil {
 			return nil, fmt.Errorf("analyser %s: there is no profile %s", a.Name, a.Profile)
 		}
