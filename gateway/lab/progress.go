@@ -262,20 +262,38 @@ type Job struct {
 // Next waits for something to tell. One job is under way at a time; Done ends it.
 func (p *Pusher) Next(ctx context.Context) (*Job, error) {
 	for {
+		id, err := p.nextReady(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// The line is not asked for where there is nothing to tell any more.
+		if _, step, err := p.look(id); err == nil && !step.None() {
+			return &Job{p: p, id: id}, nil
+		}
+		p.mu.Lock()
+		p.busy = false
+		p.mu.Unlock()
+		p.touch(id, p.desk.now())
+	}
+}
+
+// nextReady waits for a specimen about which something is to be told.
+func (p *Pusher) nextReady(ctx context.Context) (string, error) {
+	for {
 		p.mu.Lock()
 		now, wake := p.desk.now(), p.wake
 		free := len(p.ready) > 0 && !p.busy
-		if free && !p.pause.After(now) {
+		if free && !p.pause.After(now) && ctx.Err() == nil {
 			id := p.ready[0]
 			p.ready, p.busy = p.ready[1:], true
 			delete(p.waiting, id)
 			p.mu.Unlock()
-			return &Job{p: p, id: id}, nil
+			return id, nil
 		}
 		pause := p.pause.Sub(now)
 		p.mu.Unlock()
 		if err := wait(ctx, wake, pause, free); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
 }
