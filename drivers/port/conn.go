@@ -47,6 +47,17 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.heard = true
 		c.port.supersede(c)
 	}
+	if n > 0 && c.port.o.Watch != nil {
+		c.port.o.Watch(false, b[:n])
+	}
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if n > 0 && c.port.o.Watch != nil {
+		c.port.o.Watch(true, b[:n])
+	}
 	return n, err
 }
 

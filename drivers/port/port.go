@@ -37,6 +37,9 @@ type Options struct {
 	State    func(State)                // called on every change, not concurrently; must not block
 	Allow    func(peer netip.Addr) bool // TCP listener: who may connect; nil is everybody
 	MaxConns int                        // TCP listener: connections at once; 0 is 64
+	// Watch sees the bytes of every connection as they come and go. It is called
+	// concurrently and must neither block nor keep them; nil: nobody looks.
+	Watch func(sent bool, b []byte)
 
 	// Backoff before a further dial or open: doubling from Min to Max, with jitter.
 	// Zero is 1 s and 30 s.

@@ -24,6 +24,16 @@ const (
 	StatePaused    Code = "paused"    // {0} by whom, {1} how many wait
 )
 
+// What is worth a look at a connection.
+const (
+	TroubleSilent  Code = "trouble.silent"  // it is open, and nothing has come
+	TroubleUnread  Code = "trouble.unread"  // bytes came, and no message
+	TroubleENQ     Code = "trouble.enq"     // {0} how many of our ENQ it did not answer
+	TroubleNAK     Code = "trouble.nak"     // {0} how many NAK in a row we answered
+	TroubleHeld    Code = "trouble.held"    // {0} how many of its messages are held, {1} why the oldest is
+	TroubleRefused Code = "trouble.refused" // {0} how many are held for {1}, {2} why the oldest is
+)
+
 // What became of a message or delivery.
 const (
 	OutcomeStored    Code = "out.stored"    // on disk, not yet interpreted
@@ -92,6 +102,7 @@ var tones = map[Code]tone{
 	StateListening: neutral, StateConnected: good, StateDialling: warn, StateWarned: warn, StateAbsent: bad,
 	StateRefused: bad, StateFailed: bad, StateHeard: good, StateIdle: good,
 	StateSending: good, StateUnreached: bad, StateRetrying: warn, StateHolding: bad, StatePaused: warn,
+	TroubleSilent: warn, TroubleUnread: warn, TroubleENQ: warn, TroubleNAK: bad, TroubleHeld: bad, TroubleRefused: bad,
 	OutcomeDelivered: good, OutcomePublished: good, OutcomeHeld: bad, OutcomeHeldFor: bad, OutcomeRefused: bad, OutcomeQueued: warn, OutcomeBehind: warn,
 }
 

@@ -695,3 +695,43 @@ func ExampleSay() {
 	fmt.Println(Say(StateAbsent, "/dev/ttyUSB0").in(en))
 	// Output: /dev/ttyUSB0 is not there: is the adapter plugged in?
 }
+
+// A page and the API say what is wrong with the link of an analyser, also that what was
+// acknowledged to it does not get on, and how long its last message is back.
+func TestConnectionsSayWhatIsWorthALook(t *testing.T) {
+	f := hospital()
+	f.status.Connections[0].Trouble = []Words{Say(TroubleNAK, "7"), Say(TroubleENQ, "2")}
+	f.status.Held[0].Connection = f.status.Connections[0].Name
+	f.status.Held[1].Connection = f.status.Connections[0].Name
+	c := console(f)
+	for lang, wants := range map[string][]string{
+		"en": {"(7 NAK in a row)", "does not answer when we want to send (2 ENQ)", "do not get to lis: ", "are held: ", " ago<"},
+		"vi": {"7 lần NAK", "2 lần ENQ", "chưa tới được lis: ", "bị giữ: ", " trước<"},
+	} {
+		body := get(t, c, "/?lang="+lang).Body.String()
+		for _, want := range wants {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %q", lang, want)
+			}
+		}
+	}
+	var status struct {
+		Connections []struct {
+			Name        string
+			State       string
+			LastSeconds *int64 `json:"last_seconds"`
+			Trouble     []struct{ Code, Words string }
+		}
+	}
+	if err := json.Unmarshal(get(t, c, "/api/v1/status").Body.Bytes(), &status); err != nil {
+		t.Fatal(err)
+	}
+	one := status.Connections[0]
+	var codes []string
+	for _, x := range one.Trouble {
+		codes = append(codes, x.Code)
+	}
+	if want := []string{"trouble.nak", "trouble.enq", "trouble.held", "trouble.refused"}; !slices.Equal(codes, want) || one.State != "connected" || one.LastSeconds == nil {
+		t.Errorf("%+v", one)
+	}
+}

@@ -76,6 +76,8 @@ type Connection struct {
 	Charset  int64 // messages since the start whose bytes disagreed with the character set that they declare
 	// Drift is how far the device's clock is ahead of ours; nil: it told no time.
 	Drift *time.Duration
+	// Trouble is what is worth a look, of the Trouble… codes.
+	Trouble []Words
 }
 
 // A Queue is what waits for a destination.

@@ -37,6 +37,13 @@ var codeTexts = map[Code]text{
 	StatePaused:    {"paused by {0}: {1} wait in the queue", "{0} đã tạm dừng: {1} bản tin chờ trong hàng đợi"},
 	StateHolding:   {"{0} held: a person has to decide", "{0} bản tin bị giữ: cần người quyết định"},
 
+	TroubleSilent:  {"the line is open, but it says nothing: is it set to send to this host, by this protocol?", "đường truyền đã mở nhưng máy không gửi gì: máy đã được đặt gửi tới địa chỉ này, đúng giao thức chưa?"},
+	TroubleUnread:  {"bytes come, but no whole message: another protocol, baud rate or parity?", "có dữ liệu tới nhưng chưa thành bản tin: khác giao thức, tốc độ hoặc parity?"},
+	TroubleENQ:     {"it does not answer when we want to send ({0} ENQ): is it set to receive orders?", "máy không trả lời khi cổng muốn gửi ({0} lần ENQ): máy đã được đặt nhận chỉ định chưa?"},
+	TroubleNAK:     {"what it sends is refused again and again ({0} NAK in a row): a bad cable, or other checksums", "dữ liệu máy gửi bị từ chối liên tiếp ({0} lần NAK): cáp kém hoặc checksum khác"},
+	TroubleHeld:    {"acknowledged to it, but {0} of its messages are held: {1}", "đã xác nhận với máy, nhưng {0} bản tin của máy bị giữ: {1}"},
+	TroubleRefused: {"acknowledged to it, but {0} of its messages do not get to {1}: {2}", "đã xác nhận với máy, nhưng {0} bản tin của máy chưa tới được {1}: {2}"},
+
 	OutcomeStored:    {"stored", "đã lưu"},
 	OutcomeQueued:    {"waits for {0}", "đang chờ gửi tới {0}"},
 	OutcomeBehind:    {"waits behind a held one for {0}", "chờ sau một bản tin bị giữ, gửi tới {0}"},
@@ -242,6 +249,7 @@ var pageTexts = map[string]text{
 	"qc-last":            {"Last", "Gần nhất"},
 	"journal-empty":      {"Nothing found.", "Không tìm thấy gì."},
 	"journal-partial":    {"Not searched to the end: go on with older entries, or narrow the search.", "Chưa tìm hết: hãy xem mục cũ hơn hoặc thu hẹp tìm kiếm."},
+	"last-ago":           {"{0} ago", "{0} trước"},
 	"last":               {"Last message", "Bản tin cuối"},
 	"listening":          {"Listening on", "Đang nghe tại"},
 	"journal-wrong":      {"Not understood. Times are written 2026-01-14 08:15, or 08:15 for today, or 2h for two hours ago.", "Không hiểu. Giờ ghi là 2026-01-14 08:15, hoặc 08:15 cho hôm nay, hoặc 2h cho hai giờ trước."},

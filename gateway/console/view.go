@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"nhip/gateway/alert"
@@ -70,21 +71,31 @@ func (a addresses) MarshalJSON() ([]byte, error) {
 }
 
 type connectionView struct {
-	Name     string     `json:"name"`
-	Kind     string     `json:"kind"`
-	State    string     `json:"state"`
-	Words    string     `json:"words"`
-	Since    *time.Time `json:"since"`
-	Last     *time.Time `json:"last"`
-	Profile  string     `json:"profile,omitempty"`
-	OnTrial  bool       `json:"on_trial"`
-	Messages int64      `json:"messages"`
-	Charset  int64      `json:"charset_warnings,omitempty"`
-	Drift    *float64   `json:"drift_seconds"` // the device's clock ahead of ours; null: it told no time
+	Name     string        `json:"name"`
+	Kind     string        `json:"kind"`
+	State    string        `json:"state"`
+	Words    string        `json:"words"`
+	Since    *time.Time    `json:"since"`
+	Last     *time.Time    `json:"last"`
+	Profile  string        `json:"profile,omitempty"`
+	OnTrial  bool          `json:"on_trial"`
+	Messages int64         `json:"messages"`
+	Charset  int64         `json:"charset_warnings,omitempty"`
+	Drift    *float64      `json:"drift_seconds"` // the device's clock ahead of ours; null: it told no time
+	LastAge  *int64        `json:"last_seconds"`  // since the last message; null: none
+	Trouble  []troubleView `json:"trouble"`
 
 	DriftWords string `json:"-"` // where it is worth a look
 	KindWords  string `json:"-"`
 	Tone       tone   `json:"-"`
+}
+
+// A troubleView is something worth a look at a connection.
+type troubleView struct {
+	Code  string `json:"code"`
+	Words string `json:"words"`
+
+	Tone tone `json:"-"`
 }
 
 type queueView struct {
@@ -269,7 +280,7 @@ func (v viewer) status(s Status, unhealthy []Words) statusView {
 			Console: s.Listen.Console, DICOM: s.Listen.DICOM, DICOMTLS: s.Listen.DICOMTLS, HL7: s.Listen.HL7, HL7TLS: s.Listen.HL7TLS, HL7HTTP: s.Listen.HL7HTTP, HL7HTTPS: s.Listen.HL7HTTPS, MQTT: s.Listen.MQTT,
 			Analyser: single(s.Listen.Analyser), Monitor: single(s.Listen.Monitor),
 		},
-		Connections: each(s.Connections, v.connection),
+		Connections: each(withHeld(s), v.connection),
 		Queues:      each(s.Queues, v.queue),
 		Held:        each(s.Held, v.held),
 		Counts:      v.counts(s.Counts),
@@ -306,6 +317,11 @@ func (v viewer) connection(c Connection) connectionView {
 		Since: v.at(c.Since), Last: v.at(c.Last), Profile: c.Profile, OnTrial: c.OnTrial, Messages: c.Messages, Charset: c.Charset,
 		KindWords: kind[v.lang], Tone: c.State.tone(),
 	}
+	x.Trouble = each(c.Trouble, func(w Words) troubleView { return troubleView{string(w.Code), w.in(v.lang), w.tone()} })
+	if !c.Last.IsZero() {
+		seconds := v.seconds(c.Last)
+		x.LastAge = &seconds
+	}
 	if c.Drift != nil {
 		seconds := c.Drift.Round(100 * time.Millisecond).Seconds()
 		x.Drift = &seconds
@@ -318,6 +334,50 @@ func (v viewer) connection(c Connection) connectionView {
 		}
 	}
 	return x
+}
+
+// withHeld adds to each analyser what of its messages is held, and where.
+func withHeld(s Status) []Connection {
+	type place struct{ connection, destination string }
+	type some struct {
+		n      int
+		oldest Held
+	}
+	all := map[place]some{}
+	for _, h := range s.Held {
+		p := place{h.Connection, h.Destination}
+		x := all[p]
+		if x.n == 0 || h.Since.Before(x.oldest.Since) {
+			x.oldest = h
+		}
+		x.n++
+		all[p] = x
+	}
+	out := slices.Clone(s.Connections)
+	for i := range out {
+		c := &out[i]
+		if c.Kind != "analyser" {
+			continue
+		}
+		c.Trouble = slices.Clone(c.Trouble)
+		if x := all[place{c.Name, ""}]; x.n > 0 {
+			c.Trouble = append(c.Trouble, SayWhy(TroubleHeld, x.oldest.Reason, strconv.Itoa(x.n)))
+		}
+		for _, q := range s.Queues {
+			if x := all[place{c.Name, q.Destination}]; x.n > 0 {
+				c.Trouble = append(c.Trouble, SayWhy(TroubleRefused, x.oldest.Reason, strconv.Itoa(x.n), q.Destination))
+			}
+		}
+	}
+	return out
+}
+
+// Ago is how long the last message is back, in seconds, for a page.
+func (c connectionView) Ago() int64 {
+	if c.LastAge == nil {
+		return 0
+	}
+	return *c.LastAge
 }
 
 // driftShown is how wrong a clock must be for a page to say it. Times of many

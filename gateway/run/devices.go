@@ -58,6 +58,9 @@ func (g *Gateway) openPort(listener string, d device, text string, allowed []net
 		MaxConns: conns,
 		State:    func(s port.State) { d.state(s, a) },
 	}
+	if d.kind == interpret.Analyser {
+		o.Watch = func(sent bool, b []byte) { g.states.saw(d.name, d.kind, sent, b) }
+	}
 	if len(allowed) > 0 {
 		o.Allow = func(peer netip.Addr) bool {
 			if config.Contains(allowed, peer) {

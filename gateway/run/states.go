@@ -25,6 +25,8 @@ type state struct {
 	Note    reason.Reason // what is wrong with its messages, which are taken all the same
 	Noted   time.Time     // when it was so last
 	Charset int64         // messages whose bytes disagreed with their declaration
+
+	traffic traffic // of the newest connection
 }
 
 // noteFor is how long what is wrong with messages is shown after it came last.
@@ -62,6 +64,9 @@ func (s *states) change(name, kind, code, words string, why reason.Reason) {
 		st.Since = time.Now()
 	}
 	st.State, st.Words, st.Why = code, words, why
+	if code == "connected" {
+		st.traffic = traffic{since: time.Now()}
+	}
 }
 
 // heard notes when something last came before this start, and from where.

@@ -68,7 +68,7 @@ func (s source) Status(context.Context) (console.Status, error) {
 	for _, c := range g.states.list() {
 		st.Connections = append(st.Connections, console.Connection{
 			Name: c.Name, Kind: c.Kind, State: connectionWords(c), Since: c.Since, Last: c.Last,
-			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages, Charset: c.Charset, Drift: c.Drift,
+			Profile: profiles[c.Name], OnTrial: trial[c.Name], Messages: c.Messages, Charset: c.Charset, Drift: c.Drift, Trouble: troubles(c, time.Now()),
 		})
 	}
 	if err := s.destinations(&st, snap); err != nil {
