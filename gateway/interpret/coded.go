@@ -50,6 +50,12 @@ func (t *CodeTable) control(rep *record.Report) {
 	}
 }
 
+// lotOf is the lot of control material; the identifier that it was run under where the
+// analyser says none.
+func lotOf(rep record.Report) string {
+	return cmp.Or(strings.TrimSpace(rep.Lot), strings.TrimSpace(rep.Specimen.ID))
+}
+
 // measuredAt is when control material was run, as well as it is known.
 func measuredAt(rep record.Report, received time.Time) time.Time {
 	for _, x := range rep.Results {
@@ -63,9 +69,9 @@ func measuredAt(rep record.Report, received time.Time) time.Time {
 // controls takes in the nth report of an entry, of control material. What the site has
 // no rule for waits for a person where the site says so.
 func (r *reader) controls(o *outcome, rep record.Report, n int, e intake.Entry, table *CodeTable) {
-	if !rep.Calibration && !r.spared() && !table.value().KnowsLot(rep.Lot, measuredAt(rep, e.At), r.knows.Zone) {
+	if !r.spared() && !table.value().KnowsLot(lotOf(rep), measuredAt(rep, e.At), r.knows.Zone) && !rep.Calibration {
 		why := reason.New(reason.ControlNoRule, e.Connection)
-		why.Said = said(cmp.Or(strings.TrimSpace(rep.Lot), "-"))
+		why.Said = said(lotOf(rep))
 		o.held = append(o.held, held{rep.Specimen.ID, why, r.part(n)})
 		return
 	}
@@ -189,7 +195,7 @@ func (w *Worker) Codings(e intake.Entry, body []byte, t *codes.Table) ([]Coding,
 		switch {
 		case rep.Control:
 			k.Control = true
-			if !rep.Calibration && !t.KnowsLot(rep.Lot, measuredAt(rep, e.At), w.Knows.Zone) {
+			if !rep.Calibration && !t.KnowsLot(lotOf(rep), measuredAt(rep, e.At), w.Knows.Zone) {
 				k.Why = reason.New(reason.ControlNoRule, e.Connection)
 			}
 		case t != nil:
