@@ -23,6 +23,7 @@ type ASTM struct {
 	kind       Kind
 	connection string
 	peer       string
+	session    map[string]bool // what came in the session that goes on
 }
 
 // ASTM returns the handler of a connection.
@@ -70,6 +71,7 @@ func (a *ASTM) Store(ctx context.Context, msgs []e1381.Message) error {
 func (a *ASTM) store(ctx context.Context, l *link, msgs []e1381.Message) error {
 	b := new(storage.Batch)
 	fresh := map[string]bool{}
+	var came []string
 	for _, m := range msgs {
 		e, err := a.in.entry(a.kind, a.connection, a.peer, m.Records)
 		if err != nil {
@@ -80,6 +82,7 @@ func (a *ASTM) store(ctx context.Context, l *link, msgs []e1381.Message) error {
 		if err != nil {
 			return err
 		}
+		came = append(came, sum)
 		if l.open[sum] || fresh[sum] {
 			repeat(b, e, refText(seen))
 			continue
@@ -95,6 +98,12 @@ func (a *ASTM) store(ctx context.Context, l *link, msgs []e1381.Message) error {
 	}
 	for sum := range fresh {
 		l.open[sum] = true
+	}
+	if a.session == nil {
+		a.session = map[string]bool{}
+	}
+	for _, sum := range came {
+		a.session[sum] = true
 	}
 	return nil
 }
@@ -140,7 +149,9 @@ func incomplete(why string) reason.Reason {
 }
 
 // Ended notes that we saw the session end: what came in it is whole, and the
-// same bytes from now on are a resend.
+// same bytes from now on are a resend. What came in an earlier session that we did not
+// see end stays as it is: the analyser may ask for orders first, in a session of its
+// own, and then repeat it.
 func (a *ASTM) Ended(ctx context.Context) error {
 	l := a.in.link(a.connection)
 	l.Lock()
@@ -149,7 +160,7 @@ func (a *ASTM) Ended(ctx context.Context) error {
 		return err
 	}
 	// A device that never closes its sessions leaves more than one commit holds.
-	for open := range slices.Chunk(slices.Collect(maps.Keys(l.open)), storage.MaxChanges/2) {
+	for open := range slices.Chunk(slices.Collect(maps.Keys(a.session)), storage.MaxChanges/2) {
 		b := new(storage.Batch)
 		for _, sum := range open {
 			b.Delete(a.openKey(sum))
@@ -159,6 +170,7 @@ func (a *ASTM) Ended(ctx context.Context) error {
 		}
 		for _, sum := range open {
 			delete(l.open, sum)
+			delete(a.session, sum)
 		}
 	}
 	return nil

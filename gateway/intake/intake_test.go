@@ -114,6 +114,28 @@ func TestTheSameBytesAfterABrokenSessionAreARepeat(t *testing.T) {
 	conserved(t, s, "accepted=2 consumed/duplicate=1 queued=1")
 }
 
+// The line was cut before EOT, and before it repeats the result the analyser asks for
+// orders in a session of its own.
+func TestTheSameBytesAfterABrokenSessionAreARepeatThoughAQueryCameBetween(t *testing.T) {
+	s, in := fresh(t)
+	if err := in.ASTM("xn-1", "a").Store(t.Context(), msg(xn)); err != nil {
+		t.Fatal(err)
+	}
+	a := in.ASTM("xn-1", "b")
+	for i, text := range []string{"H|\\^&\rQ|1|^27||ALL||||||||O\rL|1|N\r", xn, xn} {
+		if err := a.Store(t.Context(), msg(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Ended(t.Context()); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	e := fates(t, s, "xn-1")
+	if len(e) != 4 || e[2].Fate != Repeat || e[3].Fate != Received || !e[3].Resend {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestTheSameBytesAfterEOTAreAResend(t *testing.T) {
 	s, in := fresh(t)
 	a := in.ASTM("xn-1", "a")
