@@ -135,10 +135,16 @@ func what(s orders.ServiceView) string {
 }
 
 func state(s orders.ServiceView) string {
-	if s.State == "open" {
-		return strings.TrimSpace("open, " + s.Progress + " " + s.By)
+	said := s.State
+	if said == "open" {
+		said = strings.TrimSpace("open, " + s.Progress + " " + s.By)
 	}
-	return s.State
+	for _, g := range s.Analysers {
+		if g.State != string(orders.Taken) {
+			said += "; " + g.State + " at " + g.Device
+		}
+	}
+	return said
 }
 
 func printOrder(to io.Writer, o orders.View, zone *time.Location) {
@@ -175,6 +181,9 @@ func printOrder(to io.Writer, o orders.View, zone *time.Location) {
 		row("  study", s.Study)
 		row("  modality", strings.Join(s.Modality, " "))
 		row("  scheduled", at(s.Scheduled))
+		for _, g := range s.Analysers {
+			row("  at "+g.Device, strings.TrimSpace(g.State+"  "+at(&g.At)+"  "+g.Why))
+		}
 	}
 	for _, t := range o.History {
 		row(fmt.Sprintf("version %d", t.Version), strings.Join(strings.Fields(at(&t.At)+" "+t.Link+" "+t.Control+" "+t.MessageID+" "+at(&t.Said.Order)), " "))

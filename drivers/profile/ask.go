@@ -236,7 +236,7 @@ func (c *checker) ask(f *file) {
 		c.bad("answer", "no field has {test}")
 	}
 	c.unknown(a)
-	c.unasked(a)
+	c.unasked(f, a)
 }
 
 // unknown checks what a specimen without orders gets.

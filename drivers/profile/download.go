@@ -20,7 +20,10 @@ type unasked struct {
 	Fields []set  `toml:"field"`
 }
 
-func (c *checker) unasked(a *answer) {
+func (c *checker) unasked(f *file, a *answer) {
+	if f.Link.Form == "tokens" && (a.Download != nil || a.Cancel != nil) {
+		c.bad("answer", `download and cancel are not for a link of the form "tokens"`)
+	}
 	if d := a.Download; d != nil {
 		c.needs("answer.download", "source", d.Source)
 		c.word("answer.download.later", d.Later, "whole", "added")

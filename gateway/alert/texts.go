@@ -24,6 +24,7 @@ const (
 	Balance      Code = "balance"       // {1} the difference
 	Untold       Code = "untold"        // {1} why
 	Unbacked     Code = "unbacked"      // {1} time of the newest backup
+	Untaken      Code = "untaken"       // {1} of how many specimens
 )
 
 // texts has every Code in English and Vietnamese.
@@ -39,6 +40,7 @@ var texts = map[Code][2]string{
 	Listener:     {"{0} is not open: {1}", "{0} chưa mở được: {1}"},
 	Balance:      {"the sum of what was accepted differs by {1}: tell the supplier", "tổng số bản tin đã nhận lệch {1}: hãy báo cho nhà cung cấp"},
 	Unbacked:     {"a backup could not be made, and the newest is of {1}: the log says why", "không tạo được bản sao lưu, bản mới nhất là của {1}: xem lý do trong nhật ký"},
+	Untaken:      {"{0} does not take the orders of {1} specimens, a person has to look (nhip orders)", "{0} không nhận chỉ định của {1} mẫu, cần người xem lại (nhip orders)"},
 	Untold:       {"alerts cannot be sent by {0}: {1}", "không gửi được cảnh báo qua {0}: {1}"},
 }
 

@@ -163,8 +163,14 @@ func TestResultOfAServiceOfAnotherSectionSaysSo(t *testing.T) {
 // An order for one test of the analyser does not take the result of another one.
 func TestResultOfAnotherTestIsNotPutUnderTheOnlyOrder(t *testing.T) {
 	r := newRig(t)
+	other := Analyser{Name: "na-1", Codes: ByCode{[]string{"NA"}}}
+	r.desk.Analysers = []Analyser{xn(Required), other, {Name: "any", Codes: ByCode{}}}
 	r.says(orders.New, "A1", "P1", "27", noon(0), "ALT")
-	if got := said(r.results(xn(Required), "27", "", "GLU")); got != "held order.not-ordered" {
-		t.Error(got)
+	r.says(orders.New, "A2", "P2", "28", noon(0), "NA")
+	r.says(orders.New, "A3", "P3", "29", noon(0), "CBC")
+	for specimen, codes := range map[string][]string{"27": {"GLU", "XYZ"}, "28": {"GLU", "ALT"}, "29": {"GLU"}} {
+		if got := said(r.results(xn(Required), specimen, "", codes...)); got != "held order.not-ordered" {
+			t.Errorf("%v of %s: %s", codes, specimen, got)
+		}
 	}
 }

@@ -55,6 +55,8 @@ type Analyser struct {
 // A Desk is where analysers get their work, and results find their orders.
 type Desk struct {
 	Orders *orders.Store
+	// Analysers are those of the site.
+	Analysers []Analyser
 	// Merged gives who a patient number that an analyser says stands for now; see
 	// interpret.Knowledge. It may be nil.
 	Merged func(connection, number string) (record.Person, bool)
@@ -155,8 +157,16 @@ func (w *Work) Work(ctx context.Context, q record.Query) ([]record.Work, error) 
 	pinned := *w
 	pinned.analyser = w.analyser.Pinned()
 	w = &pinned
+	specimens := q.Specimens
+	if q.All {
+		var err error
+		if specimens, err = w.untaken(ctx); err != nil {
+			return nil, err
+		}
+		w.analyser.Specimens = Specimens{}
+	}
 	var all []record.Work
-	for _, id := range q.Specimens {
+	for _, id := range specimens {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -320,7 +330,10 @@ func (d *Desk) Find(a Analyser, rep record.Report, received time.Time, released 
 	if err != nil {
 		return Finding{}, err
 	}
-	f, err := d.find(a, rep, at, found)
+	f, err := d.find(a, rep, at, taken(a, found, at))
+	if err == nil && len(found) > 0 && f.Hold == reason.NoOrder {
+		f = held(reason.OutsideWindow)
+	}
 	if err != nil {
 		return f, err
 	}
@@ -330,6 +343,18 @@ func (d *Desk) Find(a Analyser, rep record.Report, received time.Time, released 
 		f = Finding{Without: true} // and without the order's patient: nothing says that it is his
 	}
 	return f, nil
+}
+
+// taken leaves the services of which the specimen was not taken, or ordered, on a later
+// day than it was measured: their specimen is another one under the same number.
+func taken(a Analyser, all []patient, at time.Time) (found []patient) {
+	for _, p := range all {
+		p.matches = slices.DeleteFunc(slices.Clone(p.matches), func(m orders.Match) bool { return a.day(m.Taken) > a.day(at) })
+		if len(p.matches) > 0 {
+			found = append(found, p)
+		}
+	}
+	return found
 }
 
 // harmless: there is no order, and none that could be taken for another patient's.
@@ -488,8 +513,7 @@ func (d *Desk) services(a Analyser, rep record.Report, at time.Time, p patient) 
 		return held(reason.AlreadyResulted), nil
 	}
 	if len(f.Ordered) == 0 {
-		// A panel whose code nobody has said the tests of.
-		if open := p.pending(); len(open) == 1 && len(a.Codes.Tests(open[0].Service, at)) == 0 {
+		if open := p.pending(); len(open) == 1 && panel(rep) && !d.single(open[0].Service, at) {
 			for i := range rep.Results {
 				f.add(open[0], i)
 			}
@@ -501,6 +525,21 @@ func (d *Desk) services(a Analyser, rep record.Report, at time.Time, p patient) 
 		f.Marks[i].Device, f.Marks[i].At = a.Name, d.now()
 	}
 	return f, nil
+}
+
+// panel reports whether a report is of more than one test.
+func panel(rep record.Report) bool {
+	return slices.ContainsFunc(rep.Results, func(x record.Result) bool { return x.Code != rep.Results[0].Code })
+}
+
+// single reports whether some analyser knows what a service is: it is no panel whose
+// tests nobody has said, which takes the results of a report as a whole. Those that take
+// every code for their own say nothing.
+func (d *Desk) single(s record.Service, at time.Time) bool {
+	any := record.Service{Code: record.Coded{Code: "\x00"}}
+	return slices.ContainsFunc(d.Analysers, func(a Analyser) bool {
+		return len(a.Codes.Tests(s, at)) > 0 && len(a.Codes.Tests(any, at)) == 0
+	})
 }
 
 func (f *Finding) add(m orders.Match, result int) {
@@ -519,6 +558,7 @@ func (f *Finding) add(m orders.Match, result int) {
 // has, one of its day before one of another. several: two could be meant.
 func choose(a Analyser, code string, at time.Time, all []orders.Match) (found *orders.Match, several bool) {
 	best, ties := -1, 0
+	again := false // of its day, with a result
 	for i := range all {
 		m := &all[i]
 		if !a.Codes.Answers(code, m.Service, at) {
@@ -530,6 +570,7 @@ func choose(a Analyser, code string, at time.Time, all []orders.Match) (found *o
 		}
 		if a.day(m.Taken) == a.day(at) {
 			score++
+			again = again || m.Service.Progress == record.Resulted
 		}
 		switch {
 		case score > best:
@@ -545,5 +586,6 @@ func choose(a Analyser, code string, at time.Time, all []orders.Match) (found *o
 			}
 		}
 	}
-	return found, ties > 1
+	// Done once more for the order of its day, or for the one of another day that waits?
+	return found, ties > 1 || best == 2 && again
 }

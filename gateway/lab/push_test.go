@@ -354,3 +354,31 @@ func TestRunTellsWhatWasNotAcknowledged(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A query for all work gets what the analyser does not have; asked again, nothing.
+func TestAllWorkIsHandedOutOnce(t *testing.T) {
+	r := newRig(t)
+	r.says(orders.New, "A1", "P1", "S1", r.now, "GLU")
+	r.says(orders.New, "A2", "P2", "S2", r.now, "GLU", "NA")
+	r.says(orders.New, "A3", "P3", "S3", r.now, "NA")                        // for another analyser
+	r.says(orders.New, "A4", "P4", "S4", r.now.Add(-10*24*time.Hour), "GLU") // out of its window
+	w := r.desk.For(xn(Warn))
+	q := record.Query{All: true}
+	for _, want := range []string{"S1 S2", ""} {
+		work, err := w.Work(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range work {
+			got = append(got, x.Specimen)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		w.Handed(q, work, nil)
+		if err := r.desk.Orders.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -121,18 +121,20 @@ func (e *Entry) forget(service int) {
 	e.Given = slices.DeleteFunc(e.Given, func(g Given) bool { return g.Service == service })
 }
 
-// Laboratory calls f for every laboratory order that is open, and for those that are
-// over since a time, until f returns false.
+// Laboratory calls f for every laboratory order that is open, the oldest first, and for
+// those that are over since a time that is not zero, until f returns false.
 func (s *Store) Laboratory(ctx context.Context, since time.Time, f func(Entry) bool) error {
 	ids := s.openOf(record.LaboratoryOrder)
-	keys, err := s.store.Keys(over, 0)
-	if err != nil {
-		return err
-	}
-	from := overKey(Entry{Over: since})
-	for _, k := range keys {
-		if id, ok := idOf(k); ok && k > from {
-			ids = append(ids, id)
+	if !since.IsZero() {
+		keys, err := s.store.Keys(over, 0)
+		if err != nil {
+			return err
+		}
+		from := overKey(Entry{Over: since})
+		for _, k := range keys {
+			if id, ok := idOf(k); ok && k > from {
+				ids = append(ids, id)
+			}
 		}
 	}
 	for _, id := range ids {

@@ -71,6 +71,7 @@ func (g *Gateway) readings(now time.Time) []alert.Reading {
 	for _, d := range g.cfg.Destinations {
 		all = append(all, g.queueReadings(now, d.Name, snap)...)
 	}
+	all = append(all, g.untaken()...)
 	all = append(all, g.silence(now)...)
 	all = append(all, g.clocks()...)
 	all = append(all, diskReadings(g.store.Disk())...)

@@ -3,12 +3,15 @@ package run
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"nhip/drivers/astm/e1381"
 	"nhip/drivers/hl7lab"
 	"nhip/drivers/profile"
+	"nhip/gateway/alert"
 	"nhip/gateway/config"
 	"nhip/gateway/lab"
 	"nhip/gateway/reason"
@@ -32,6 +35,15 @@ func (g *Gateway) startPushers(desk *lab.Desk) {
 	for name, p := range g.pushers {
 		g.goRun("orders to "+name, p.Run)
 	}
+}
+
+// untaken reads the analysers that do not take what they are sent.
+func (g *Gateway) untaken() (all []alert.Reading) {
+	for _, name := range slices.Sorted(maps.Keys(g.pushers)) {
+		n := g.pushers[name].Trouble()
+		all = append(all, level(alert.Untaken, name, n > 0, strconv.Itoa(n)))
+	}
+	return all
 }
 
 // pushes reports whether an analyser is ever told what it did not ask for.
