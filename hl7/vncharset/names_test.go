@@ -125,6 +125,19 @@ func TestTextIsCutAtALetter(t *testing.T) {
 	}
 }
 
+// A letter whose marks are characters of their own is whole or not there.
+func TestMarksStayWithTheirLetter(t *testing.T) {
+	n := namesOf(t, NamesUTF8)
+	for most, want := range []string{"", "a", "a", "ax\u0323", "ax\u0323b"} {
+		if got := string(n.Cut("ax\u0323b", most)); got != want {
+			t.Errorf("%d: %+q, want %+q", most, got, want)
+		}
+	}
+	if got := string(n.Pad("ax\u0323", 3)); got != "a  " {
+		t.Errorf("%+q", got)
+	}
+}
+
 // However short: what is left is the beginning of the whole, and reads as one.
 func TestNoCutSplitsALetter(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
