@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
@@ -25,6 +26,10 @@ const (
 	maxParts      = 1000 // of one message
 	maxUnfinished = 16   // messages of one link; the oldest is held
 )
+
+// unfinishedFor is how long the rest of a message is waited for: what came of it is held
+// then, so that a person knows.
+const unfinishedFor = time.Hour
 
 // parts are the messages of a link of which some parts have come, HL7 v2.5.1 section
 // 2.10.2: a part ends with DSC, whose pointer is MSH-14 of the next one. Each part is
@@ -227,6 +232,53 @@ func (l *link) last(ctx context.Context, from string, m *hl7.Message, u unfinish
 		l.parts.put(b, rest)
 		return aside(b, answer)
 	}})
+}
+
+// giveUpOverdue holds, every minute, what came of messages that are unfinished for long.
+func (p *peers) giveUpOverdue(ctx context.Context) error {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		for _, l := range p.links {
+			if err := l.parts.overdue(ctx, l.name, time.Now(), l.g.log); err != nil && ctx.Err() == nil {
+				l.g.log.Error("continued messages", "connection", l.name, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// overdue gives up the messages of a link whose first part came too long before now.
+func (p *parts) overdue(ctx context.Context, link string, now time.Time, log *slog.Logger) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.load(); err != nil {
+		return err
+	}
+	b := new(storage.Batch)
+	var rest []unfinished
+	for _, u := range p.open {
+		if now.Sub(u.Since) < unfinishedFor {
+			rest = append(rest, u)
+			continue
+		}
+		first, err := p.ref(p.partKey(u.ID, 0))
+		if err != nil {
+			return err
+		}
+		log.Warn("a message of which only parts came is held", "connection", link, "since", u.Since)
+		p.giveUp(b, link, u, first)
+	}
+	if len(rest) == len(p.open) {
+		return nil
+	}
+	p.put(b, rest)
+	_, err := p.store.Commit(ctx, b)
+	return err
 }
 
 // giveUp holds what came of a message that never became whole: each part was

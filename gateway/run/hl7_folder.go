@@ -3,7 +3,7 @@ package run
 import (
 	"context"
 	"errors"
-
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,7 +59,7 @@ func (l *link) watch(ctx context.Context) error {
 			delete(now, name)
 			l.g.states.set(l.name, interpret.Peer, "heard", l.peer.Folder)
 			if err := l.file(ctx, name); err != nil && ctx.Err() == nil {
-				l.g.log.Error("file not taken: tried again", "connection", l.name, "error", err)
+				l.g.log.Error("file not taken: tried again", "connection", l.name, "error", nameless(err))
 			}
 		}
 		before = now
@@ -145,6 +145,20 @@ func (l *link) file(ctx context.Context, name string) error {
 	}
 	l.g.log.Info("file taken", "connection", l.name, "answers", b.answers, "refused", b.refused, "problems", b.problems)
 	return os.Rename(filepath.Join(folder, name), freeName(filepath.Join(folder, sub), name))
+}
+
+// nameless is an error of the file system without the names of files, which may be
+// patients'.
+func nameless(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return fmt.Errorf("%s: %w", p.Op, p.Err)
+	case errors.As(err, &l):
+		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	}
+	return err
 }
 
 // fromFile takes one message of a file. The folder says who it is from.

@@ -415,6 +415,37 @@ func TestAContinuedMessageThatIsGivenUpIsHeld(t *testing.T) {
 	}
 }
 
+// The rest of a message that does not come is not waited for without end: what came was
+// acknowledged, and nobody would know.
+func TestAContinuedMessageWhoseRestDoesNotComeIsHeld(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, systemBlock("his", "to = [\"lis\"]")+newLIS(t).block())
+	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
+	for i := range 2 {
+		if a := p.send(t, part(fmt.Sprint("W", i), "", partOne, fmt.Sprint("pointer ", i))); field(a, "MSA-1") != "AA" {
+			t.Fatalf("part %d is answered %q", i, a)
+		}
+	}
+	eventually(t, "the parts are counted", func() bool { return s.status().Counts.Kinds["part"] == 2 })
+	open := newParts(s.g.store, s.g.cfg.HL7Peers[0])
+	for _, later := range []time.Duration{unfinishedFor / 2, unfinishedFor + time.Minute, 2 * unfinishedFor} {
+		if err := open.overdue(t.Context(), "his", time.Now().Add(later), s.g.log); err != nil {
+			t.Fatal(err)
+		}
+		want := 2
+		if later < unfinishedFor {
+			want = 0
+		}
+		if n := s.status().Counts; int(n.Held) != want || n.Kinds["part"] != 2 || n.Accepted != n.Held+n.Consumed+n.Queued {
+			t.Errorf("after %v: %+v", later, n)
+		}
+	}
+	keys, err := s.g.store.Keys("continuation/his/", 0)
+	if err != nil || len(keys) > 0 {
+		t.Errorf("%d parts are left, %v", len(keys), err)
+	}
+}
+
 func TestABatchIsAnsweredWithABatch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, systemBlock("his", ""))

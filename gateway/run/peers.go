@@ -45,6 +45,9 @@ func (g *Gateway) startHL7() {
 	p.listen(listenTLS, h.TLSListen, true, p.overMLLP)
 	p.listen(listenHTTP, h.HTTPListen, false, p.overHTTP)
 	p.listen(listenHTTPS, h.HTTPSListen, true, p.overHTTP)
+	if len(p.links) > 0 {
+		g.goRun("continued messages", p.giveUpOverdue)
+	}
 	for _, l := range p.links {
 		if l.peer.Folder != "" {
 			g.goRun("folder of "+l.name, l.watch)
