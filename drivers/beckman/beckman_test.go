@@ -264,3 +264,28 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+// A class A analyser sends nothing again: what came of results before it began another
+// text is kept. One of class B sends them again.
+func TestResultsThatAreCutByAnotherTextAreKeptInClassA(t *testing.T) {
+	for class, want := range map[string]string{"A": "D 000101 000", "B": ""} {
+		l := wide
+		l.Class = class
+		k := beckman.NewLink(l)
+		kept := ""
+		for _, part := range []string{"\x02D 000101 000", "\x02"} {
+			for p := []byte(part); len(p) > 0; {
+				n, actions := k.Receive(p)
+				p = p[n:]
+				for _, a := range actions {
+					if i, ok := a.(session.Incomplete); ok {
+						kept = string(i.Message)
+					}
+				}
+			}
+		}
+		if kept != want {
+			t.Errorf("class %s: %q is kept", class, kept)
+		}
+	}
+}

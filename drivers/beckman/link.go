@@ -97,8 +97,9 @@ func (k *Link) receive(b byte) []session.Action {
 func (k *Link) character(b byte) []session.Action {
 	switch {
 	case b == stx: // a text that was cut: the analyser begins again
+		actions := k.cut("the analyser began another text before the end of this one")
 		k.text = k.text[:0]
-		return nil
+		return actions
 	case len(k.text) == maxText:
 		k.state = neutral
 		return k.refuse(fmt.Sprintf("text over %d characters", maxText))
@@ -343,9 +344,25 @@ func (k *Link) drop(why string) []session.Action {
 // class A would be lost.
 func (k *Link) Cut(reason string) []session.Action {
 	actions := k.drop(reason)
-	if (k.state == text || k.state == check) && len(k.text) > 0 && k.text[0]|0x20 == 'd' {
-		actions = append(actions, session.Incomplete{Message: bytes.Clone(k.text), Reason: reason})
+	if k.state == text || k.state == check {
+		actions = append(actions, k.results(reason)...)
 	}
 	k.state = neutral
 	return actions
+}
+
+// cut keeps what came of a text of a class A analyser, which sends nothing again.
+func (k *Link) cut(reason string) []session.Action {
+	if k.l.Class == "B" {
+		return nil
+	}
+	return k.results(reason)
+}
+
+// results keeps what came of a text with results, as incomplete.
+func (k *Link) results(reason string) []session.Action {
+	if len(k.text) == 0 || k.text[0]|0x20 != 'd' {
+		return nil
+	}
+	return []session.Action{session.Incomplete{Message: bytes.Clone(k.text), Reason: reason}}
 }
