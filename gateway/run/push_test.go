@@ -27,6 +27,10 @@ is = "C"
 [[answer.cancel.field]]
 path = "O.26"
 is = ""
+[[query.cancel]]
+path = "Q.13"
+is = "A"
+source = "test"
 `
 
 // pushSite is a gateway with a HIS, a LIS and these analysers.
