@@ -13,6 +13,7 @@ package hl7lab
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -41,6 +42,12 @@ type Dialect struct {
 	OrderProfile string `toml:"order_profile"`
 	// TestSystem, of LAW, is the coding system of the tests in OBR-4.3.
 	TestSystem string `toml:"test_system"`
+	// Orders, of LAW, are by the book ("ihe", default), or "roche", as cobas pro and pure
+	// have them: the specimen is marked BARCODE, its kind and its tube come back as the
+	// query had them (QPD-10, 11), the tests are numbered, and we are called what the
+	// query called us. Their query by sequence number
+	// (INISEQ) has no specimen in it.
+	Orders string `toml:"orders"`
 	// Unasked, of LAW, is how work is sent that was not asked for: "none" (default) or
 	// "oml", OML^O33 unsolicited (AWOS Broadcast). Retract is how it is taken back:
 	// "none" (default) or "ca", OML^O33 with the order control CA for each AWOS.
@@ -82,13 +89,14 @@ func (d Dialect) Check() []string {
 	}
 	word("query", d.Form, "none", "dsr", "law")
 	word("unknown", d.Unknown, "dc", "nothing")
+	word("orders", d.Orders, "ihe", "roche")
 	word("download", d.Unasked, "none", "oml")
 	word("cancel", d.Retract, "none", "ca")
 	if d.Form != "law" && (d.Downloads() || d.Cancels()) {
 		found = append(found, `download = "oml" and cancel = "ca" are for query = "law"`)
 	}
-	if d.Form != "law" && (d.Unknown != "" || d.OrderProfile != "" || d.TestSystem != "") {
-		found = append(found, `unknown, order_profile and test_system are for query = "law"`)
+	if d.Form != "law" && (d.Unknown != "" || d.OrderProfile != "" || d.TestSystem != "" || d.Orders != "") {
+		found = append(found, `unknown, order_profile, orders and test_system are for query = "law"`)
 	}
 	return found
 }
@@ -108,7 +116,7 @@ func (d Dialect) Asks(m *hl7.Message) bool {
 // Query reads a query.
 func (d Dialect) Query(m *hl7.Message) (record.Query, error) {
 	if d.Form == "law" {
-		return lawQuery(m)
+		return d.lawQuery(m)
 	}
 	q := record.Query{ID: m.Get("QRD-4"), Cancel: m.Get("QRD-9.1") == "CAN"}
 	if id := strings.TrimSpace(m.Get("QRD-8.1")); id != "" {
@@ -121,7 +129,7 @@ func (d Dialect) Query(m *hl7.Message) (record.Query, error) {
 	return q, fmt.Errorf("hl7lab: QRD-8 is empty: a query for all samples is not answered")
 }
 
-func lawQuery(m *hl7.Message) (record.Query, error) {
+func (d Dialect) lawQuery(m *hl7.Message) (record.Query, error) {
 	q := record.Query{ID: m.Get("QPD-2"), Rack: m.Get("QPD-4"), Position: m.Get("QPD-5")}
 	if q.Rack == "" && q.Position == "" {
 		q.Rack, q.Position = m.Get("QPD-6"), m.Get("QPD-7")
@@ -129,13 +137,21 @@ func lawQuery(m *hl7.Message) (record.Query, error) {
 	switch id := strings.TrimSpace(m.Get("QPD-3")); {
 	case m.Get("QPD-1.1") == "WOS_ALL":
 		q.All = true
-	case id != "":
+	case id != "" && !d.sequence(m):
 		q.Specimens = []string{id}
-	case q.Rack == "" && q.Position == "":
+	case q.Rack == "" && q.Position == "" && !d.sequence(m):
 		return q, fmt.Errorf("hl7lab: QPD names no container, rack or tray")
 	}
 	return q, nil
 }
+
+// sequence reports whether a query names a specimen by its number in the analyser's own
+// row, which is nobody's identifier.
+func (d Dialect) sequence(m *hl7.Message) bool {
+	return d.roche() && m.Get("QPD-1.1") == "INISEQ"
+}
+
+func (d Dialect) roche() bool { return d.Orders == "roche" }
 
 // An Answer is what is sent back, in this order.
 type Answer struct {
@@ -200,8 +216,12 @@ func (b *builder) message(code, event, structure, version string) (*hl7.Message,
 	}
 	msh := m.Segments("MSH")
 	id := b.o.ControlID()
+	sender := "NHIP"
+	if b.d.roche() {
+		sender = cmp.Or(b.to.Get("MSH-5"), sender) // as it calls the host
+	}
 	for path, value := range map[string]string{
-		"3": "NHIP", "5": b.to.Get("MSH-3"), "6": b.to.Get("MSH-4"), "7": b.o.Now.Format("20060102150405"),
+		"3": sender, "5": b.to.Get("MSH-3"), "6": b.to.Get("MSH-4"), "7": b.o.Now.Format("20060102150405"),
 		"9.1": code, "9.2": event, "9.3": structure, "10": id, "11": "P", "12": version,
 	} {
 		b.set(msh[0], path, value)

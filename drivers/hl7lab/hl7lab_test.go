@@ -325,3 +325,39 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// cobas pro and pure: what the query said of the tube comes back as it said it, and a
+// number in the analyser's own row is nobody's identifier.
+func TestRocheOrders(t *testing.T) {
+	d := hl7lab.Dialect{Source: "test", Form: "law", Orders: "roche", OrderProfile: "LAB-28R^ROCHE", TestSystem: "99ROC", Unknown: "nothing"}
+	if wrong := d.Check(); wrong != nil {
+		t.Fatal(wrong)
+	}
+	const msh = "MSH|^~\\&|cobas pro||Host||20230128204627+0900||QBP^Q11^QBP_Q11|159|P|2.5.1|||NE|AL||UNICODE UTF-8|||LAB-27R^ROCHE\n"
+	m := parse(t, msh+"QPD|INIBAR^^99ROC|262|498100|50006|1|||||SERPLAS^^99ROC|SC^^99ROC|R\nRCP|I|1|R^HL70394\n")
+	q, err := d.Query(m)
+	if err != nil || len(q.Specimens) != 1 || q.Specimens[0] != "498100" {
+		t.Fatalf("%+v %v", q, err)
+	}
+	of := []record.Work{work[0]}
+	of[0].Specimen = "498100"
+	a, err := d.Answer(m, q, of, true, options())
+	if err != nil || len(a.Messages) != 2 {
+		t.Fatalf("%q %v", a.Messages, err)
+	}
+	if got, want := string(a.Messages[0]), "MSH|^~\\&|Host||cobas pro||20260114081500||RSP^K11^RSP_K11|N1|P|2.5.1||||||UNICODE UTF-8|||LAB-27R^ROCHE\r"+
+		"MSA|AA|159\rQAK|262|OK|INIBAR^^99ROC\rQPD|INIBAR^^99ROC|262|498100|50006|1|||||SERPLAS^^99ROC|SC^^99ROC|R\r"; got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	if got, want := string(a.Messages[1]), "MSH|^~\\&|Host||cobas pro||20260114081500||OML^O33^OML_O33|N2|P|2.5.1|||NE|AL||UNICODE UTF-8|||LAB-28R^ROCHE\r"+
+		"PID|||P1||Nguyen^Duc^Van||19800101|M\r"+
+		"SPM|1|498100&BARCODE||SERPLAS^^99ROC|||||||P^^HL70369||||||||||||||||SC^^99ROC\rSAC|||498100^BARCODE|||||||50006|1\r"+
+		"ORC|NW||||||||20260114081500\rTQ1|||||||||S^^HL70485\rOBR|1|N2.1||1^^99ROC\rTCD|1^^99ROC\r"+
+		"ORC|NW||||||||20260114081500\rTQ1|||||||||S^^HL70485\rOBR|2|N2.2||12^^99ROC\rTCD|12^^99ROC\r"; got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	m = parse(t, msh+"QPD|INISEQ^^99ROC|262|123|50006|1|||||SERPLAS^^99ROC|SC^^99ROC|R\nRCP|I|1|R^HL70394\n")
+	if q, err := d.Query(m); err != nil || len(q.Specimens) != 0 || q.Rack != "50006" {
+		t.Errorf("%+v %v", q, err)
+	}
+}

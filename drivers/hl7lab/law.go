@@ -31,8 +31,10 @@ func (b *builder) law(q record.Query, work []record.Work, ok bool) Answer {
 func (b *builder) response() []byte {
 	m, _ := b.message("RSP", "K11", "RSP_K11", "2.5.1")
 	msh := m.Segments("MSH")[0]
-	b.set(msh, "15", "ER")
-	b.set(msh, "16", "NE")
+	if !b.d.roche() {
+		b.set(msh, "15", "ER")
+		b.set(msh, "16", "NE")
+	}
 	b.set(msh, "18", "UNICODE UTF-8")
 	b.raw(msh, "21", b.to.Raw("MSH-21"))
 	msa := m.Append("MSA")
@@ -70,7 +72,15 @@ func (b *builder) order(container string) (*hl7.Message, string) {
 func (b *builder) specimen(m *hl7.Message, container, kind string) {
 	spm := m.Append("SPM")
 	b.set(spm, "1", "1")
-	if kind == "" {
+	if b.d.roche() {
+		b.set(spm, "2.1.1", container)
+		b.set(spm, "2.1.2", "BARCODE")
+		kind = ""
+		b.raw(spm, "27", b.to.Raw("QPD-11"))
+	}
+	if said := b.to.Raw("QPD-10"); b.d.roche() && len(said) > 0 {
+		b.raw(spm, "4", said)
+	} else if kind == "" {
 		b.set(spm, "4.1", hl7.Null)
 	} else {
 		b.set(spm, "4.1", kind)
@@ -79,7 +89,10 @@ func (b *builder) specimen(m *hl7.Message, container, kind string) {
 	b.set(spm, "11.1", "P")
 	b.set(spm, "11.3", "HL70369")
 	sac := m.Append("SAC")
-	b.set(sac, "3", container)
+	b.set(sac, "3.1", container)
+	if b.d.roche() {
+		b.set(sac, "3.2", "BARCODE")
+	}
 	// Where the analyser has it comes back: QPD-4 and 5 carrier and position in it, QPD-6
 	// and 7 tray and position in it.
 	for sacField, qpdField := range map[string]string{"10": "4", "11": "5", "13": "6", "14": "7"} {
@@ -104,7 +117,7 @@ func (b *builder) orders(w record.Work) ([]byte, string) {
 	b.person(m, w)
 	b.specimen(m, w.Specimen, w.SpecimenType)
 	for n, reference := range References(id, len(w.Tests)) {
-		b.step(m, "NW", w, w.Tests[n], reference)
+		b.step(m, "NW", w, n, reference)
 	}
 	return m.Bytes(), id
 }
@@ -124,14 +137,18 @@ func (b *builder) person(m *hl7.Message, w record.Work) {
 }
 
 // step is one analytical work order step.
-func (b *builder) step(m *hl7.Message, control string, w record.Work, test, reference string) {
+func (b *builder) step(m *hl7.Message, control string, w record.Work, n int, reference string) {
+	test := w.Tests[n]
 	orc := m.Append("ORC")
 	b.set(orc, "1", control)
 	b.set(orc, "9", b.o.Now.Format("20060102150405"))
 	tq1 := m.Append("TQ1")
-	b.set(tq1, "9.1", cmp.Or(w.Priority, "R"))
+	b.set(tq1, "9.1", cmp.Or(strings.TrimSuffix(w.Priority, "TAT"), "R"))
 	b.set(tq1, "9.3", "HL70485")
 	obr := m.Append("OBR")
+	if b.d.roche() {
+		b.set(obr, "1", strconv.Itoa(n+1))
+	}
 	b.set(obr, "2", reference)
 	b.set(obr, "4.1", test)
 	b.set(obr, "4.3", b.d.TestSystem)
@@ -172,8 +189,8 @@ func (d Dialect) Cancel(w record.Work, o Options) (message []byte, controlID str
 	m, id := b.order(w.Specimen)
 	b.person(m, w)
 	b.specimen(m, w.Specimen, w.SpecimenType)
-	for n, test := range w.Tests {
-		b.step(m, "CA", w, test, w.References[n])
+	for n := range w.Tests {
+		b.step(m, "CA", w, n, w.References[n])
 	}
 	return m.Bytes(), id, b.err
 }

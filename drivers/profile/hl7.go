@@ -24,7 +24,15 @@ type segment struct {
 	read *reading
 }
 
-func (s segment) text(at location) string { return s.get(at, at.within) }
+// text is the text there. The null of HL7, "", says that there is none; of a result it is
+// what was sent.
+func (s segment) text(at location) string {
+	text := s.get(at, at.within)
+	if text == hl7.Null && at.record+at.within != "OBX5" {
+		return ""
+	}
+	return text
+}
 
 func (s segment) repeats(at location) []string {
 	n := min(s.s.Repetitions(at.field), maxRepeats)
