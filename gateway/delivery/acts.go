@@ -188,7 +188,9 @@ const MaxResend = 10000
 
 // Resend queues the stored bytes again, under the same names, in the order in
 // which they were stored, and says how many. What is in the queue is not queued
-// twice.
+// twice. Where NewestLast says so of its group, what was stored later in the group and
+// has been delivered goes with it; while such a one waits in the queue nothing is sent
+// again.
 func (w *Worker) Resend(ctx context.Context, who control.Actor, s Selection, why string) (n int, err error) {
 	w.open()
 	select {
@@ -201,6 +203,9 @@ func (w *Worker) Resend(ctx context.Context, who control.Actor, s Selection, why
 		return 0, err
 	}
 	found = slices.DeleteFunc(found, w.queuedMarks())
+	if found, err = w.withNewer(ctx, found); err != nil {
+		return 0, err
+	}
 	switch {
 	case len(found) == 0:
 		return 0, control.Unknown("%s: nothing that has left the queue matches, or it is queued again already", w.Destination)
@@ -296,10 +301,70 @@ func (w *Worker) find(ctx context.Context, s Selection) ([]Settled, error) {
 			}
 		}
 	}
+	return inOrder(found), nil
+}
+
+func inOrder(found []Settled) []Settled {
 	slices.SortFunc(found, func(a, b Settled) int {
 		return cmp.Or(cmp.Compare(a.Ref.Channel, b.Ref.Channel), cmp.Compare(a.Ref.Seq, b.Ref.Seq))
 	})
-	return slices.CompactFunc(found, func(a, b Settled) bool { return a.Ticket.Mark == b.Ticket.Mark }), nil
+	return slices.CompactFunc(found, func(a, b Settled) bool { return a.Ticket.Mark == b.Ticket.Mark })
+}
+
+// A line is the messages of one group from one channel, in which the order counts.
+type line struct{ group, channel string }
+
+// withNewer adds to what is to be sent again what was stored later in the same lines.
+func (w *Worker) withNewer(ctx context.Context, found []Settled) ([]Settled, error) {
+	first := map[line]uint64{}
+	for _, x := range found {
+		l := line{x.Group, x.Ref.Channel}
+		if at, known := first[l]; w.NewestLast != nil && w.NewestLast(x.Group) && (!known || x.Ref.Seq < at) {
+			first[l] = x.Ref.Seq
+		}
+	}
+	if len(first) == 0 {
+		return found, nil
+	}
+	if waits := w.newerWaits(first); waits != "" {
+		return nil, control.Bad("%s: a newer message of the same specimen waits in the queue (%s): nothing older is sent again until it is delivered", w.Destination, waits)
+	}
+	keys, err := w.Store.Keys(deliveredKeys(w.Destination), 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b, ok, err := w.Store.Get(key)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		x, err := DecodeSettled(b)
+		if err != nil {
+			return nil, err
+		}
+		if at, known := first[line{x.Group, x.Ref.Channel}]; known && x.How == Delivered && x.Ref.Seq > at {
+			found = append(found, x)
+		}
+	}
+	return inOrder(found), nil
+}
+
+// newerWaits names an item of the queue that was stored later in one of the lines.
+func (w *Worker) newerWaits(first map[line]uint64) string {
+	w.lock()
+	defer w.mu.Unlock()
+	for seq, it := range w.items {
+		if at, known := first[line{it.Group, it.About.Channel}]; known && it.About.Seq > at {
+			return fmt.Sprintf("%s/%d", Queue(w.Destination), seq)
+		}
+	}
+	return ""
 }
 
 // has reports whether something is in the range.

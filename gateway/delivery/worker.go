@@ -73,6 +73,9 @@ type Worker struct {
 	// Also, if set, adds to the commit in which an item is delivered what is true
 	// with it: at most 4 changes. It waits for nothing.
 	Also func(b *storage.Batch, s Settled)
+	// NewestLast reports whether the newest item of a group has to be the last at the
+	// destination also when older ones are sent again. nil: of none.
+	NewestLast func(group string) bool
 
 	once     sync.Once
 	slots    chan struct{} // outcomes whose commit may be under way at once

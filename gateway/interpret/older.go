@@ -26,6 +26,7 @@ type measured struct {
 	sum        string // of the entry
 	connection string
 	orders     []string // names in the index
+	bare       []string // tests that none of them asks for
 	report     record.Report
 	late       bool // a person has released it, or the device says the same again
 	sent       bool // it, or another report of its entry, went out
@@ -67,10 +68,11 @@ func (a measured) replaces(b measured) (tests []string) {
 	}
 	common := slices.ContainsFunc(a.orders, func(o string) bool { return slices.Contains(b.orders, o) })
 	specimen := strings.TrimSpace(a.report.Specimen.ID) == strings.TrimSpace(b.report.Specimen.ID)
-	if !common && (!specimen || len(a.orders) > 0 && len(b.orders) > 0) {
-		return nil
-	}
+	apart := len(a.orders) > 0 && len(b.orders) > 0
 	for _, x := range b.report.Results {
+		if !common && (!specimen || apart && !slices.Contains(b.bare, x.Code)) {
+			continue
+		}
 		if slices.ContainsFunc(a.report.Results, func(y record.Result) bool { return sameTest(x, y) && !sameValue(x, y) }) {
 			tests = append(tests, x.Code)
 		}
@@ -85,8 +87,17 @@ func (r *reader) older(o *outcome, rep record.Report, n int, of lab.Finding, e i
 		return false, false
 	}
 	m := measured{ref: r.ref, at: e.At, sum: e.SHA256, connection: e.Connection, late: e.Resend || r.released, report: rep}
+	asked := map[int]bool{}
 	for _, x := range of.Ordered {
 		m.orders = append(m.orders, intake.IndexName(intake.Order, x.Order.Placer.ID))
+		for _, i := range x.Results {
+			asked[i] = true
+		}
+	}
+	for i, x := range rep.Results {
+		if !asked[i] {
+			m.bare = append(m.bare, x.Code)
+		}
 	}
 	o.measured = append(o.measured, m)
 	if of.Hold != "" {
@@ -211,18 +222,23 @@ func (w *Worker) measured(c Connection, ref storage.Ref, m measured) (all []meas
 	return all, false, nil
 }
 
+// OfSpecimen reports whether a group is that of the results of a specimen.
+func OfSpecimen(group string) bool { return strings.HasPrefix(group, specimenGroup+"/") }
+
+const specimenGroup = "specimen"
+
 // line is what the order of a report's messages is kept within: the specimen as its
 // order names it first, so that what comes under another of its identifiers, or is
 // matched by a person, keeps its place too.
 func line(rep record.Report, of lab.Finding) string {
 	id := strings.TrimSpace(rep.Specimen.ID)
 	if len(of.Ordered) == 0 {
-		return Group("specimen", id)
+		return Group(specimenGroup, id)
 	}
 	specimens := of.Ordered[0].Service.Specimens
 	i := max(0, slices.IndexFunc(specimens, func(s record.OrderSpecimen) bool { return s.Has(id) }))
 	if i < len(specimens) && len(specimens[i].IDs) > 0 {
 		id = strings.TrimSpace(specimens[i].IDs[0])
 	}
-	return Group("specimen", id)
+	return Group(specimenGroup, id)
 }

@@ -174,3 +174,28 @@ func TestResultOfAnotherTestIsNotPutUnderTheOnlyOrder(t *testing.T) {
 		}
 	}
 }
+
+// Today's 27 was not taken yet when yesterday's was measured.
+func TestResultThatIsOlderThanItsSpecimenIsHeld(t *testing.T) {
+	r := newRig(t)
+	r.says(orders.New, "A1", "P1", "27", noon(0), "GLU")
+	rep := record.Report{Specimen: record.Specimen{ID: "27"}, Results: []record.Result{{Code: "GLU", Observed: record.Time{At: noon(-1)}}}}
+	for policy, want := range map[string]string{Required: "held order.outside-window", Warn: "without"} {
+		if f, err := r.desk.Find(xn(policy), rep, r.now, false); err != nil || said(f) != want {
+			t.Errorf("%s: %s %v", policy, said(f), err)
+		}
+	}
+}
+
+// Done once more for today's order, or for yesterday's that waits? Nothing says it.
+func TestRepeatOfTodaysIsNotPutUnderYesterdaysOrder(t *testing.T) {
+	r := newRig(t)
+	r.says(orders.New, "A1", "P1", "27", noon(-1), "GLU")
+	r.says(orders.New, "A2", "P1", "27", noon(0), "GLU")
+	if got := said(r.results(xn(Required), "27", "", "GLU")); got != "A2/GLU" {
+		t.Fatal(got)
+	}
+	if got := said(r.results(xn(Required), "27", "", "GLU")); got != "held order.several" {
+		t.Error(got)
+	}
+}

@@ -331,9 +331,6 @@ func (d *Desk) Find(a Analyser, rep record.Report, received time.Time, released 
 		return Finding{}, err
 	}
 	f, err := d.find(a, rep, at, taken(a, found, at))
-	if err == nil && len(found) > 0 && f.Hold == reason.NoOrder {
-		f = held(reason.OutsideWindow)
-	}
 	if err != nil {
 		return f, err
 	}
@@ -513,7 +510,11 @@ func (d *Desk) services(a Analyser, rep record.Report, at time.Time, p patient) 
 		return held(reason.AlreadyResulted), nil
 	}
 	if len(f.Ordered) == 0 {
-		if open := p.pending(); len(open) == 1 && panel(rep) && !d.single(open[0].Service, at) {
+		changed, err := d.changed(a, rep, at)
+		if err != nil {
+			return Finding{}, err
+		}
+		if open := p.pending(); len(open) == 1 && panel(rep) && !changed && !d.single(open[0].Service, at) {
 			for i := range rep.Results {
 				f.add(open[0], i)
 			}
@@ -525,6 +526,21 @@ func (d *Desk) services(a Analyser, rep record.Report, at time.Time, p patient) 
 		f.Marks[i].Device, f.Marks[i].At = a.Name, d.now()
 	}
 	return f, nil
+}
+
+// changed reports whether an order of the specimen is not any more what it was, or one is
+// over that asked for a code of the report: the analyser may have run what it was told
+// before, and that is no part of what is open now.
+func (d *Desk) changed(a Analyser, rep record.Report, at time.Time) (bool, error) {
+	all, err := d.Orders.Find(orders.Key{Specimen: strings.TrimSpace(rep.Specimen.ID)})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(all, func(e orders.Entry) bool {
+		return e.Order.Open() && e.Version > 1 || slices.ContainsFunc(e.Order.Services, func(s record.Service) bool {
+			return s.State.Over() && slices.ContainsFunc(rep.Results, func(x record.Result) bool { return a.Codes.Answers(x.Code, s, at) })
+		})
+	}), nil
 }
 
 // panel reports whether a report is of more than one test.

@@ -349,7 +349,7 @@ func (g *Gateway) connections() (map[string]interpret.Connection, error) {
 func (g *Gateway) worker(d config.Destination) *delivery.Worker {
 	w := &delivery.Worker{
 		Destination: d.Name, Store: g.store, Log: g.log, LinkMax: 10 * time.Second,
-		Policy: delivery.DefaultPolicy(), Expire: d.Expire,
+		Policy: delivery.DefaultPolicy(), Expire: d.Expire, NewestLast: interpret.OfSpecimen,
 	}
 	w.Policy.MaxRejections = d.MaxReject
 	if d.Unanswered == config.UnansweredHold {
