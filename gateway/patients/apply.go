@@ -295,24 +295,28 @@ func sameAuthority(a, b []record.Identifier) bool {
 	})
 }
 
-// merge is MRG-1 into PID-3.
-func (d *decision) merge(g group) *problem {
-	prior, where, p := d.prior(g)
-	if p != nil {
-		return p
+// both are the records of MRG and PID of a message that says that the one is the other,
+// or that a number of the one is the other's. where is the field of MRG that counts.
+func (d *decision) both(g group) (from, into *rec, prior []record.Identifier, where string, p *problem) {
+	if prior, where, p = d.prior(g); p != nil {
+		return nil, nil, nil, "", p
 	}
 	target, p := d.target(&g, prior, where)
 	if p != nil {
-		return p
+		return nil, nil, nil, "", p
 	}
 	if !sameAuthority(prior, target) {
-		return wrong(where, hl7.ErrorOther, reason.PatientAuthority, where)
+		return nil, nil, nil, "", wrong(where, hl7.ErrorOther, reason.PatientAuthority, where)
 	}
-	into, p := d.known(g)
-	if p != nil {
-		return p
+	if into, p = d.known(g); p == nil {
+		from, p = d.priorRecord(g, prior, where)
 	}
-	from, p := d.priorRecord(g, prior, where)
+	return from, into, prior, where, p
+}
+
+// merge is MRG-1 into PID-3.
+func (d *decision) merge(g group) *problem {
+	from, into, _, where, p := d.both(g)
 	if p != nil {
 		return p
 	}
@@ -456,22 +460,7 @@ func (d *decision) changeNumber(g group) *problem {
 
 // moveNumber gives the number in MRG, and what is under it, to the patient of PID.
 func (d *decision) moveNumber(g group) *problem {
-	prior, where, p := d.prior(g)
-	if p != nil {
-		return p
-	}
-	target, p := d.target(&g, prior, where)
-	if p != nil {
-		return p
-	}
-	if !sameAuthority(prior, target) {
-		return wrong(where, hl7.ErrorOther, reason.PatientAuthority, where)
-	}
-	into, p := d.known(g)
-	if p != nil {
-		return p
-	}
-	from, p := d.priorRecord(g, prior, where)
+	from, into, prior, where, p := d.both(g)
 	if p != nil || from.ID == into.ID {
 		return p // nil: once more
 	}
