@@ -243,7 +243,7 @@ func (s *Store) openBadger(ctx context.Context, dir string) error {
 		return err
 	})
 	if err == nil && !s.o.ReadOnly {
-		err = s.firstLog()
+		err = errors.Join(s.firstLog(), leaveOut(dir))
 	}
 	if err == nil || errors.Is(err, ErrInUse) {
 		return err
