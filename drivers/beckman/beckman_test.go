@@ -149,6 +149,29 @@ func TestAnswerIsSentTwiceAtMost(t *testing.T) {
 	}
 }
 
+// What is cancelled in the half second before the analyser can receive is not sent.
+func TestAnswerIsLookedUpAgainBeforeItIsSent(t *testing.T) {
+	asked := 0
+	r := &sessiontest.Run{Core: beckman.NewLink(wide), Answer: func(q record.Query) ([]record.Work, bool) {
+		if asked++; asked > 1 {
+			return nil, true
+		}
+		return orders(q)
+	}}
+	for _, do := range []func() error{func() error { return r.Device([]byte("\x02R 000301N0007             9064234\x03")) }, r.Silence} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked != 2 || len(r.Sent) != 1 {
+		t.Errorf("looked up %d times, then %q", asked, r.Sent)
+	}
+	// The line is ready for the next text.
+	if err := r.Device([]byte("\x02" + result + "\x03")); err != nil || len(r.Stored) != 1 {
+		t.Errorf("%v, %d stored", err, len(r.Stored))
+	}
+}
+
 // No answer when there is none, and none when nobody knows.
 func TestNoAnswerWithoutAnOrder(t *testing.T) {
 	for name, answer := range map[string]func(record.Query) ([]record.Work, bool){

@@ -49,6 +49,7 @@ type Link struct {
 	answer []byte // what is sent
 	sent   int
 	work   bool // the answer is to a query, not SE
+	again  bool // the work was looked up once more, right before it is sent
 	unseen session.Unseen
 }
 
@@ -187,8 +188,8 @@ func (k *Link) request(content []byte) []session.Action {
 	if err != nil {
 		return k.refuse(err.Error())
 	}
-	k.query, k.asked = q, content
-	return append(k.accepted(), session.Ask{Query: q, Within: time.Duration(k.l.Deadline)})
+	k.query, k.asked, k.again = q, content, false
+	return append(k.accepted(), k.ask())
 }
 
 // requestsOver answers RE.
@@ -202,8 +203,10 @@ func (k *Link) requestsOver() []session.Action {
 	return append(actions, session.Wait{For: pause})
 }
 
-// Answered makes the answer, which waits until the analyser can receive.
+// Answered makes the answer, which waits until the analyser can receive. Then the work is
+// looked up once more, for it may have been cancelled meanwhile.
 func (k *Link) Answered(work []record.Work, ok bool) []session.Action {
+	k.state = neutral
 	if !ok {
 		return nil
 	}
@@ -214,8 +217,16 @@ func (k *Link) Answered(work []record.Work, ok bool) []session.Action {
 	if answer == nil {
 		return nil
 	}
-	k.answer, k.sent, k.work, k.state = answer, 0, true, pausing
+	k.answer, k.sent, k.work = answer, 0, true
+	if k.again {
+		return k.send()
+	}
+	k.state = pausing
 	return []session.Action{session.Wait{For: pause}}
+}
+
+func (k *Link) ask() session.Action {
+	return session.Ask{Query: k.query, Within: time.Duration(k.l.Deadline)}
 }
 
 // answerTo is the S text: the identity exactly as it was asked, or the analyser
@@ -277,6 +288,10 @@ func (l Layout) tests(b []byte, w *record.Work) ([]byte, error) {
 func (k *Link) TimedOut() []session.Action {
 	switch k.state {
 	case pausing:
+		if k.work && !k.again {
+			k.again = true
+			return []session.Action{k.ask()}
+		}
 		return k.send()
 	case awaiting:
 		if k.sent == attempts {

@@ -67,6 +67,7 @@ type Link struct {
 	state    state
 	text     []byte
 	asked    []question // to be answered, the first at once
+	of       question   // that is being answered
 	answer   []byte     // what is being sent
 	attempts int
 	unseen   session.Unseen
@@ -191,17 +192,21 @@ func (k *Link) ask() []session.Action {
 	return []session.Action{session.Ask{Query: k.asked[0].query, Within: k.o.Within}}
 }
 
-// Answered makes the answer and bids for the line.
+// Answered makes the answer and bids for the line. When the analyser has accepted the bid
+// the work is looked up once more, for it may have been cancelled meanwhile.
 func (k *Link) Answered(work []record.Work, ok bool) []session.Action {
+	if k.state == opening {
+		return k.open(work, ok)
+	}
 	if len(k.asked) == 0 {
 		return nil
 	}
-	of := k.asked[0]
+	k.of = k.asked[0]
 	k.asked = k.asked[1:]
 	if !ok {
 		return k.ask()
 	}
-	answer, err := k.o.Answer(of.message, of.query, work)
+	answer, err := k.o.Answer(k.of.message, k.of.query, work)
 	if err != nil {
 		return append([]session.Action{session.Unsent{Reason: err.Error()}}, k.ask()...)
 	}
@@ -210,6 +215,34 @@ func (k *Link) Answered(work []record.Work, ok bool) []session.Action {
 	}
 	k.answer, k.attempts = answer, 0
 	return k.offer()
+}
+
+// open begins to send the answer as it is now, or ends the session where there is none
+// any more.
+func (k *Link) open(work []record.Work, ok bool) []session.Action {
+	var answer []byte
+	var err error
+	if ok {
+		answer, err = k.o.Answer(k.of.message, k.of.query, work)
+	}
+	if k.answer = answer; answer != nil && err == nil {
+		return k.put([]byte{stx})
+	}
+	k.state, k.answer = finishing, nil
+	if err != nil {
+		return append([]session.Action{session.Unsent{Reason: err.Error()}}, k.put([]byte{eot})...)
+	}
+	return k.put([]byte{eot})
+}
+
+// sent ends the session of an answer.
+func (k *Link) sent() []session.Action {
+	k.state = neutral
+	actions := []session.Action{session.Wait{}}
+	if k.answer != nil {
+		actions = append(actions, session.Sent{})
+	}
+	return append(actions, k.ask()...)
 }
 
 func (k *Link) offer() []session.Action {
@@ -236,7 +269,7 @@ func (k *Link) replied(b byte) []session.Action {
 	switch k.state {
 	case offering:
 		k.state = opening
-		return k.put([]byte{stx})
+		return []session.Action{session.Ask{Query: k.of.query, Within: k.o.Within}}
 	case opening:
 		k.state = sending
 		return k.put(append(bytes.Clone(k.answer), etx))
@@ -244,8 +277,7 @@ func (k *Link) replied(b byte) []session.Action {
 		k.state = finishing
 		return k.put([]byte{eot})
 	}
-	k.state = neutral
-	return append([]session.Action{session.Wait{}, session.Sent{}}, k.ask()...)
+	return k.sent()
 }
 
 // give gives the answer up.
@@ -258,8 +290,7 @@ func (k *Link) give(why string) []session.Action {
 func (k *Link) TimedOut() []session.Action {
 	switch {
 	case k.state == finishing: // all of it was acknowledged
-		k.state = neutral
-		return append([]session.Action{session.Wait{}, session.Sent{}}, k.ask()...)
+		return k.sent()
 	case k.state >= offering && k.attempts < attempts:
 		return k.offer()
 	case k.state >= offering:

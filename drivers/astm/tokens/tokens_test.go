@@ -96,6 +96,36 @@ func TestQueryIsAnsweredInTokens(t *testing.T) {
 `}.Play(t)
 }
 
+// What is cancelled while we bid for the line is not sent.
+func TestAnswerIsLookedUpAgainWhenTheBidIsAccepted(t *testing.T) {
+	asked := 0
+	const query = `H|\^&<CR>Q|1|^S1||ALL<CR>L|1|N<CR>`
+	sessiontest.Script{New: start, Answer: func(q record.Query) ([]record.Work, bool) {
+		if asked++; asked%2 == 0 {
+			return nil, true
+		}
+		return answer(q)
+	}, Text: `
+> <ENQ>
+< <ACK>
+> <STX>
+< <ACK>
+> ` + query + `<ETX>
+= store ` + query + `
+< <ACK>
+> <EOT>
+< <ACK>
+= ended
+< <ENQ>
+> <ACK>
+< <EOT>
+> <ACK>
+`}.Play(t)
+	if asked == 0 || asked%2 != 0 {
+		t.Errorf("looked up %d times", asked)
+	}
+}
+
 // The analyser's time-out is 3 s, three times; its own bid goes before ours.
 func TestAnswerIsGivenUp(t *testing.T) {
 	query := []byte("\x05\x02H|\\^&\rQ|1|^S1|\rL|1|N\r\x03\x04")
