@@ -106,7 +106,8 @@ func Manual(doc []byte, all map[string]*profile.Profile) ([]byte, error) {
 
 // Documents are the files that have a table, from the folder of the module on.
 var Documents = map[string]func([]byte, map[string]*profile.Profile) ([]byte, error){
-	"README.md":                 Readme,
-	"gateway/docs/manual.en.md": Manual,
-	"gateway/docs/manual.vi.md": Manual,
+	"README.md":                  Readme,
+	"gateway/docs/manual.en.md":  Manual,
+	"gateway/docs/manual.vi.md":  Manual,
+	"drivers/profiles/README.md": Coverage,
 }
