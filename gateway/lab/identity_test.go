@@ -199,3 +199,19 @@ func TestRepeatOfTodaysIsNotPutUnderYesterdaysOrder(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A test that the order does not ask for any more is not put under what it asks for now,
+// by an analyser whose codes the site defines either.
+func TestResultOfAReplacedTestIsNotPutUnderTheNewOne(t *testing.T) {
+	r := newRig(t)
+	a := xn(Required)
+	a.Codes = ByCode{}
+	r.desk.Analysers = []Analyser{a}
+	r.says(orders.New, "A1", "P1", "27", noon(0), "18", "19")
+	r.says(orders.Changing, "A1", "P1", "27", noon(0), "15")
+	for _, codes := range [][]string{{"18"}, {"18", "19"}} {
+		if got := said(r.results(a, "27", "", codes...)); got != "held order.not-ordered" {
+			t.Errorf("%v: %s", codes, got)
+		}
+	}
+}

@@ -101,6 +101,7 @@ type sentMessage struct {
 	id       string // as typed
 	tests    []string
 	values   []int
+	day      int
 }
 
 // A machine is one analyser of the model.
@@ -723,7 +724,7 @@ func (w *world) query(s step) {
 func (w *world) measureStep(s step) {
 	switch s.what {
 	case "again":
-		if x, ok := pick(w.sent, s.a); ok {
+		if x, ok := pick(w.sent, s.a); ok && !w.givenAgain(x) {
 			w.say("the operator of %s sends %v of %s again", x.analyser.Name, x.values, x.id)
 			w.transmit(x)
 		}
@@ -762,10 +763,16 @@ func (w *world) unknowable(m *machine, x *tube) bool {
 	return other
 }
 
+// givenAgain reports whether the number of a tube was given to another one on the day on
+// which it was measured, or before: nobody could know which of them is meant.
+func (w *world) givenAgain(x sentMessage) bool {
+	return slices.ContainsFunc(w.tubes, func(y *tube) bool { return y != x.tube && y.id == x.tube.id && y.day > x.tube.day && y.day <= x.day })
+}
+
 // measure runs tests on a tube; the value of each is greater than all before it.
 func (w *world) measure(m *machine, x *tube, id string, codes []string, naming int, status string) {
 	named := []string{"", x.patient.number(), x.patient.numbers[0]}[naming%3]
-	msg := sentMessage{analyser: m, tube: x, id: id, tests: codes}
+	msg := sentMessage{analyser: m, tube: x, id: id, tests: codes, day: w.day}
 	w.n++
 	text := fmt.Sprintf("H|\\^&|%d||X^1\rP|1||%s\rO|1|%s||^^^%s\r", w.n, named, id, codes[0])
 	for i, c := range codes {
