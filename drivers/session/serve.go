@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"nhip/drivers/port"
@@ -26,11 +25,8 @@ type Options struct {
 	Log     *slog.Logger // nil: no log
 }
 
-// Errors of Serve beside those of the connection.
-var (
-	ErrSuperseded = errors.New("session: the device has a newer connection")
-	ErrOver       = errors.New("session: the conversation is over")
-)
+// ErrOver is returned by Serve when the core closes the conversation.
+var ErrOver = errors.New("session: the conversation is over")
 
 // Serve runs a core on c until the line is cut, ctx is done, c is superseded or the
 // core closes it, and says which. It does not close c.
@@ -39,7 +35,7 @@ func Serve(ctx context.Context, c port.Conn, core Core, o Options) error {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &server{ctx: ctx, c: c, o: o, core: core}
-	err := s.serve()
+	err := port.Loop(ctx, c, nil, s)
 	if cut := s.do(core.Cut(cutReason(ctx, err))); cut != nil && !errors.Is(err, ErrOver) {
 		return errors.Join(err, cut)
 	}
@@ -66,74 +62,17 @@ type server struct {
 	work     []record.Work // what the last query was answered with
 }
 
-func (s *server) serve() error {
-	superseded := port.Superseded(s.c)
-	stop := s.interrupt(superseded)
-	defer stop()
-	buf := make([]byte, 4096)
-	for {
-		// The deadline first, the looks after it: interrupt sets a deadline in the
-		// past, and one of the two then sees it.
-		if err := s.c.SetReadDeadline(s.deadline); err != nil {
-			return err
-		}
-		if s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-		if s.core.Idle() && closed(superseded) {
-			return ErrSuperseded
-		}
-		n, err := s.c.Read(buf)
-		if err := s.received(buf[:n]); err != nil {
-			return err
-		}
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
-				s.deadline = time.Time{}
-				if err := s.do(s.core.TimedOut()); err != nil {
-					return err
-				}
-			}
-		case err != nil:
-			return fmt.Errorf("session: %s: %w", s.c.Peer(), err)
-		}
-	}
+// Idle is of port.Machine, as are the next four.
+func (s *server) Idle() bool          { return s.core.Idle() }
+func (s *server) Timer() time.Time    { return s.deadline }
+func (s *server) Turn() (bool, error) { return false, nil }
+
+func (s *server) TimedOut() error {
+	s.deadline = time.Time{}
+	return s.do(s.core.TimedOut())
 }
 
-// interrupt frees the read when ctx is done or the connection is superseded. The
-// returned function ends and awaits it.
-func (s *server) interrupt(superseded <-chan struct{}) (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		past := time.Unix(1, 0)
-		for superseded := superseded; ; {
-			select {
-			case <-quit:
-				return
-			case <-superseded:
-				superseded = nil
-				s.c.SetReadDeadline(past)
-			case <-s.ctx.Done():
-				s.c.SetReadDeadline(past)
-				return
-			}
-		}
-	}()
-	return func() { close(quit); <-done }
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *server) received(p []byte) error {
+func (s *server) Received(p []byte) error {
 	for len(p) > 0 {
 		n, actions := s.core.Receive(p)
 		p = p[n:]

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"nhip/drivers/port"
@@ -44,10 +43,6 @@ type ServeOptions struct {
 	Log        *slog.Logger // nil: no log
 }
 
-// ErrSuperseded is returned by Serve when the device has a newer connection, see
-// port.Superseded, and this one was between two sessions.
-var ErrSuperseded = errors.New("e1381: the device has a newer connection")
-
 // Serve receives on c, and sends what is in the outbox while the line is neutral,
 // until the line is cut, ctx is done or c is superseded, and says which. The outbox is
 // closed then: who waits is told that it was not sent. It does not close c. A failed Store is answered by NAK and does not
@@ -57,7 +52,7 @@ func Serve(ctx context.Context, c port.Conn, o ServeOptions) error {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &server{ctx: ctx, c: c, o: o, l: NewLine(o.Dialect, o.MaxFrame, o.MaxMessage)}
-	err := s.serve()
+	err := port.Loop(ctx, c, o.Outbox.ready(), s)
 	if lost := s.settled(); lost != nil {
 		err = lost
 	}
@@ -96,87 +91,25 @@ type server struct {
 	noting chan error // the Handler is told of an end of session; nil: it is not
 }
 
-func (s *server) serve() error {
-	superseded := port.Superseded(s.c)
-	stop := s.interrupt(superseded)
-	defer stop()
-	buf := make([]byte, 4096)
-	for {
-		// The deadline first, the looks after it: interrupt sets a deadline in the
-		// past, and one of the two then sees it.
-		if err := s.c.SetReadDeadline(s.deadline); err != nil {
-			return err
-		}
-		if s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-		if len(s.noting) > 0 {
-			if err := s.settled(); err != nil {
-				return err
-			}
-		}
-		if s.l.Neutral() && closed(superseded) {
-			return ErrSuperseded
-		}
-		if offered, err := s.offer(); offered || err != nil {
-			if err != nil {
-				return err
-			}
-			continue // with its timer
-		}
-		n, err := s.c.Read(buf)
-		if err := s.received(buf[:n]); err != nil {
-			return err
-		}
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
-				s.deadline = time.Time{}
-				if err := s.do(s.l.TimedOut()); err != nil {
-					return err
-				}
-			}
-		case err != nil:
-			return fmt.Errorf("e1381: %s: %w", s.c.Peer(), err)
+// Idle is of port.Machine, as are the next four.
+func (s *server) Idle() bool       { return s.l.Neutral() }
+func (s *server) Timer() time.Time { return s.deadline }
+
+func (s *server) Turn() (again bool, err error) {
+	if len(s.noting) > 0 {
+		if err := s.settled(); err != nil {
+			return false, err
 		}
 	}
+	return s.offer()
 }
 
-// interrupt frees the read when ctx is done or the connection is superseded. The
-// returned function ends and awaits it.
-func (s *server) interrupt(superseded <-chan struct{}) (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		past, ready := time.Unix(1, 0), s.o.Outbox.ready()
-		for superseded := superseded; ; {
-			select {
-			case <-quit:
-				return
-			case <-superseded:
-				superseded = nil
-				s.c.SetReadDeadline(past)
-			case <-ready:
-				s.c.SetReadDeadline(past)
-			case <-s.ctx.Done():
-				s.c.SetReadDeadline(past)
-				return
-			}
-		}
-	}()
-	return func() { close(quit); <-done }
+func (s *server) TimedOut() error {
+	s.deadline = time.Time{}
+	return s.do(s.l.TimedOut())
 }
 
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *server) received(p []byte) error {
+func (s *server) Received(p []byte) error {
 	for len(p) > 0 {
 		n, actions := s.l.Receive(p)
 		p = p[n:]

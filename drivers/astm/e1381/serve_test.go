@@ -328,7 +328,7 @@ func TestOldConnectionGivesWayAfterEOT(t *testing.T) {
 	busy.say(whole(1), ack) // still in its session
 	busy.say(eot, "")
 	<-end
-	if err := <-results; err != e1381.ErrSuperseded {
+	if err := <-results; err != port.ErrSuperseded {
 		t.Error(err)
 	}
 	anew.say(whole(1), ack)
@@ -336,7 +336,7 @@ func TestOldConnectionGivesWayAfterEOT(t *testing.T) {
 	<-end
 	third := connect() // the second is idle: it gives way as soon as the third speaks
 	third.say(enq, ack)
-	if err := <-results; err != e1381.ErrSuperseded {
+	if err := <-results; err != port.ErrSuperseded {
 		t.Error(err)
 	}
 	cancel()
