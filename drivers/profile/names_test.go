@@ -307,7 +307,9 @@ func answerOf(t *testing.T, l beckman.Layout, word string) []byte {
 		t.Errorf("looked up as %q", specimen)
 	}
 	var sent []byte
-	for _, a := range append(k.Answered([]record.Work{{Specimen: specimen, Tests: []string{"1"}, Patient: nguyen}}, true), k.TimedOut()...) {
+	work := []record.Work{{Specimen: specimen, Tests: []string{"1"}, Patient: nguyen}}
+	// It is looked up once more before it is sent.
+	for _, a := range slices.Concat(k.Answered(work, true), k.TimedOut(), k.Answered(work, true)) {
 		if a, ok := a.(session.Send); ok {
 			sent = append(sent, a.Bytes...)
 		}
@@ -316,6 +318,36 @@ func answerOf(t *testing.T, l beckman.Layout, word string) []byte {
 		t.Errorf("the identifier does not come back: %q", sent)
 	}
 	return sent
+}
+
+// Bytes of a font that happen to be UTF-8 are not taken for it.
+func TestTextOfAFontThatLooksLikeUTF8(t *testing.T) {
+	head, _, _ := strings.Cut(asking, "[parts]")
+	p, err := Load(fstest.MapFS{"test/profile.toml": {Data: []byte(strings.Replace(head, `protocol = "astm"`, `protocol = "text"`, 1) + `
+[parts]
+specimen = "O.specimen"
+comment = "C.comment"
+code = "R.code"
+value = "R.value"
+[text]
+source = "test"
+silence = "1s"
+[[text.line]]
+matches = "^O"
+record = "O"
+columns = [{ name = "specimen", at = 2, length = 4 }]
+[[text.line]]
+matches = "^R"
+record = "R"
+columns = [{ name = "code", at = 2, length = 1 }, { name = "value", at = 3, length = 4 }, { name = "unit", at = 7, length = 2 }]
+`)}}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := with(t, p, vncharset.NamesTCVN3).Extract([]byte("OS1  \nRA\xC7\xB5  mg\n"), hanoi)
+	if err != nil || len(e.Reports) != 1 || strings.TrimSpace(e.Reports[0].Results[0].Value) != "ầà" || len(e.Problems) > 0 {
+		t.Errorf("%+v %v", e, err)
+	}
 }
 
 func TestNamesThatALinkCannotHave(t *testing.T) {
