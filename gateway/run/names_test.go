@@ -110,6 +110,9 @@ func TestTheSameModelWithDifferentFonts(t *testing.T) {
 			t.Errorf("%s: %q", word, got)
 		}
 	}
+	if strings.Contains(s.log.String(), `msg="character set" connection=a-test-dsr-tcvn3`) {
+		t.Error("what the site has said is warned of")
+	}
 	for _, name := range []string{"Nguy", "\xD4n", "tính"} {
 		if strings.Contains(s.log.String(), name) {
 			t.Errorf("%q stands in the log", name)
