@@ -175,7 +175,7 @@ type Analyser struct {
 	Sections    []string      `toml:"sections" default:""`                    // OBR-24 that it works for; empty: any
 
 	Codes string `toml:"codes" default:""` // file with the table of its codes; empty: none. After Load relative to the working directory
-	Send        string        `toml:"send" default:"query" oneof:"query download both"`
+	Send  string `toml:"send" default:"query" oneof:"query download both"`
 
 	SpecimenPattern string `toml:"specimen_pattern" default:""` // a regular expression, see lab.Specimens; empty: any
 	SpecimenCheck   string `toml:"specimen_check" default:"none" oneof:"none luhn gs1 mod11-2"`
