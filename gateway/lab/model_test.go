@@ -730,7 +730,7 @@ func (w *world) measureStep(s step) {
 		}
 		return
 	case "correct", "rerun":
-		if x, ok := pick(w.sent, s.a); ok && slices.Contains(w.rack(), x.tube) && !w.unknowable(x.analyser, x.tube) {
+		if x, ok := pick(w.sent, s.a); ok && slices.Contains(w.rack(), x.tube) && !w.unknowable(x.analyser, x.tube, x.tests) {
 			w.measure(x.analyser, x.tube, x.id, x.tests, s.b, map[string]string{"correct": "C", "rerun": "F"}[s.what])
 		}
 		return
@@ -740,7 +740,7 @@ func (w *world) measureStep(s step) {
 		return
 	}
 	m := w.machines[s.a%len(w.machines)]
-	if w.unknowable(m, x) {
+	if w.unknowable(m, x, masked(m.codes, s.c)) {
 		return
 	}
 	id := x.id
@@ -750,17 +750,20 @@ func (w *world) measureStep(s step) {
 	w.measure(m, x, id, masked(m.codes, s.c), s.a/10, "F")
 }
 
-// unknowable reports whether a tube has no order while one of the same number has, of
-// another day but within the machine's window: such a tube is not run without its order.
-func (w *world) unknowable(m *machine, x *tube) bool {
-	other := false
+// unknowable reports whether a tube has no order for one of the tests while there are
+// orders for one of the same number, of another day but within the machine's window: such
+// a tube is not run without its order.
+func (w *world) unknowable(m *machine, x *tube, codes []string) bool {
+	other, own := false, map[string]bool{}
 	for _, o := range w.orders {
-		if o.tube == x && o.open() {
-			return false
+		if o.tube == x {
+			for code, y := range o.services {
+				own[code] = own[code] || y.open
+			}
 		}
 		other = other || o.tube != x && o.tube.id == x.id && w.now().Sub(o.at) <= m.Window
 	}
-	return other
+	return other && slices.ContainsFunc(codes, func(c string) bool { return !own[c] })
 }
 
 // givenAgain reports whether the number of a tube was given to another one on the day on
