@@ -3,7 +3,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build test fuzz soak bench demo clean
+.PHONY: build test fuzz soak bench demo hospital clean
 
 # Two static programs.
 build:
@@ -31,6 +31,11 @@ bench: build
 # A simulated hospital around a gateway on free ports, for DEMO_SECONDS (default 60).
 demo: build
 	@.ci/demo.sh
+
+# A laboratory both ways: SPECIMENS (default 5000) ordered by HL7, asked for and run, while
+# the gateway is killed; exit status 0 only if nothing went wrong.
+hospital: build
+	@.ci/hospital.sh
 
 clean:
 	rm -rf build

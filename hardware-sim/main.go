@@ -38,7 +38,7 @@ func (g globals) log() *slog.Logger {
 
 var cli struct {
 	globals
-	Hospital hospitalCommand `cmd:"" help:"Play the hospital around a running gateway, by the gateway's own configuration. Exit status 0 only if nothing was lost, doubled or changed."`
+	Hospital hospitalCommand `cmd:"" help:"Play the hospital around a running gateway, by the gateway's own configuration. Exit status 0 only if nothing was lost, doubled, changed or misfiled, and of what was ordered nothing ran that was cancelled or in an older version."`
 	Config   configCommand   `cmd:"" help:"Write a gateway configuration for the simulated hospital, with free ports."`
 	Analyser analyserCommand `cmd:"" help:"Play one analyser."`
 	LIS      lisCommand      `cmd:"" name:"lis" help:"Play a laboratory information system and print what comes."`
@@ -76,23 +76,29 @@ type configCommand struct {
 	Out    string `help:"File to write." required:"" type:"path" placeholder:"FILE"`
 	Data   string `help:"The gateway's data folder. Default: data, beside the file." type:"path" placeholder:"DIR"`
 	Serial bool   `help:"The oximeter on a pseudo terminal instead of TCP (Linux)."`
+
+	Laboratory bool `help:"A laboratory that works both ways instead, ten analysers on TCP and pseudo terminals (Linux), for the scenario twoway."`
 }
 
 func (c configCommand) Run() error {
 	if err := os.MkdirAll(filepath.Dir(c.Out), 0o700); err != nil {
 		return err
 	}
+	if c.Laboratory {
+		return scenario.WriteLaboratory(c.Out, c.Data)
+	}
 	return scenario.WriteConfig(c.Out, c.Data, c.Serial)
 }
 
 type hospitalCommand struct {
-	Config   string `help:"The gateway's configuration file." required:"" type:"path" placeholder:"FILE"`
-	Scenario string `help:"Scenario file, or demo: the built-in one." default:"demo" placeholder:"FILE"`
-	Seed     uint64 `help:"Seed of all that is made up. Default: the scenario's." placeholder:"N"`
-	Seconds  int    `help:"How long devices measure. Default: the scenario's." placeholder:"S"`
-	Report   string `help:"File for the report as JSON." type:"path" placeholder:"FILE"`
-	Truth    string `help:"File for the ground truth, each event a line of JSON." type:"path" placeholder:"FILE"`
-	Status   string `help:"URL of the gateway's status, where its console has port 0." placeholder:"URL"`
+	Config    string `help:"The gateway's configuration file." required:"" type:"path" placeholder:"FILE"`
+	Scenario  string `help:"Scenario file, or one that is built in: demo, twoway." default:"demo" placeholder:"FILE"`
+	Seed      uint64 `help:"Seed of all that is made up. Default: the scenario's." placeholder:"N"`
+	Seconds   int    `help:"How long devices measure. Default: the scenario's." placeholder:"S"`
+	Report    string `help:"File for the report as JSON." type:"path" placeholder:"FILE"`
+	Truth     string `help:"File for the ground truth, each event a line of JSON." type:"path" placeholder:"FILE"`
+	Specimens int    `help:"How many specimens a laboratory runs in all. Default: the scenario's." placeholder:"N"`
+	Status    string `help:"URL of the gateway's status, where its console has port 0." placeholder:"URL"`
 }
 
 func (c hospitalCommand) Run(ctx context.Context, g globals) error {
@@ -109,6 +115,9 @@ func (c hospitalCommand) Run(ctx context.Context, g globals) error {
 	}
 	if c.Seconds != 0 {
 		s.Seconds = c.Seconds
+	}
+	if c.Specimens != 0 && s.Laboratory != nil {
+		s.Laboratory.Specimens = c.Specimens
 	}
 	o := scenario.Options{Site: site, Scenario: s, Out: os.Stdout, Log: g.log()}
 	if c.Truth != "" {

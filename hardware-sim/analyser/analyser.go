@@ -57,6 +57,7 @@ type Options struct {
 	Limit  int           // messages in all; 0 is no limit
 	Take   func(Answer)  // told of every message of the host; nil: none is taken
 	Asking func(string)  // told of a specimen before the first byte of the query for it; may be nil
+	Sent   func(Message) // told of every message that was acknowledged; may be nil
 	Timing Timing
 	Truth  *truth.Log
 	Log    *slog.Logger
@@ -259,6 +260,9 @@ func (a *Analyser) accepted(m Message) {
 	a.sent++
 	a.mu.Unlock()
 	a.drop()
+	if a.o.Sent != nil {
+		a.o.Sent(m)
+	}
 }
 
 // drop forgets the oldest message.

@@ -31,6 +31,7 @@ type Run struct {
 // A dialogue is how a model asks its host for work, where it reads what it is told,
 // and how it reports. The zero numbers are those of LIS02: O.3.1, P.3.
 type dialogue struct {
+	menu       []string // tests that it is set up for, where the site says nothing of them
 	query      func(Question) []byte
 	specimenAt [2]int // field and component of O
 	testAt     int    // component of O.5; 0: the last
@@ -39,6 +40,14 @@ type dialogue struct {
 	// report writes a run, as one message or one for each test. The truth of each has
 	// the results as the gateway's profile reads them.
 	report func(Run) []Message
+}
+
+// Menu is the tests that the model is set up for, where the site says nothing of them.
+func (m Model) Menu() []string {
+	if m.menu != nil {
+		return m.menu
+	}
+	return []string{"11", "12", "13", "14", "15", "16", "17", "18"}
 }
 
 // Report is what the model sends of a run. IDs and destinations are the caller's to set.
@@ -85,6 +94,7 @@ func codes(r Run, form string) string {
 
 // xnDialogue: the specimen padded in the third component of O.4, P.5 the patient.
 var xnDialogue = dialogue{
+	menu:       []string{"WBC", "RBC", "HGB", "HCT", "PLT", "MCV"},
 	specimenAt: [2]int{4, 3}, testAt: 5, patientAt: 5,
 	query: func(q Question) []byte {
 		return records([]string{xnHeader, fmt.Sprintf("Q|1|%d^%d^%22s^B||^^^^WBC|0|||||||N", 1+q.Number/10%99, 1+q.Number%10, q.Specimen), "L|1|N"})
@@ -120,6 +130,7 @@ func cobas(sender string) dialogue {
 
 // ca1500 asks for the groups that it is set to.
 var ca1500 = dialogue{
+	menu:       []string{"041", "044", "051", "061"},
 	specimenAt: [2]int{3, 3}, testAt: 4, patientAt: 5,
 	query: func(q Question) []byte {
 		return records([]string{`H|\^&|||CA-1500^00-16^A1234^^^^`, fmt.Sprintf(`Q|1|0001^%02d^%22s^B||^^^041^\^^^044^\^^^051^\^^^061^|0|%s`, 1+q.Number%10, q.Specimen, q.At.Format("20060102150405")), "L|1|N"})

@@ -41,10 +41,13 @@ type Patient struct {
 // An Order is one in the ground truth: what was asked for, and whether it still holds.
 type Order struct {
 	Placer   string // order number of the hospital's system
+	Filler   string // of the laboratory's, where it has one already
 	Specimen string // of the laboratory
 	Patient  Patient
 	Tests    [][2]string // code and name; an OBR each
 	Urgent   bool
+	Section  string    // of the laboratory, OBR-24
+	Taken    time.Time // when the specimen was collected; zero: not said
 
 	Accession, StudyUID, Modality, Station string // of imaging
 	Start                                  time.Time
@@ -73,6 +76,7 @@ type HISOptions struct {
 	Release2            bool // MLLP of release 2
 	Now                 func() time.Time
 	Timeout             time.Duration // for an answer; 20 s
+	Again               time.Duration // an order without an answer, or rejected, is sent again after it, the same bytes; 0: never
 	Dial                func(ctx context.Context) (net.Conn, error)
 }
 
@@ -140,7 +144,11 @@ func (h *HIS) order(ctx context.Context, control string, o Order) (Reply, error)
 	if h.o.Shape == Vietnamese && control == "CA" && h.sent[o.Placer] != "" {
 		id = h.sent[o.Placer]
 	}
-	reply, err := h.exchange(ctx, id, h.write(control, id, o), answers[h.o.Shape])
+	message := h.write(control, id, o)
+	reply, err := h.exchange(ctx, id, message, answers[h.o.Shape])
+	for h.o.Again > 0 && (err != nil || reply.Code == "AR") && wire.Wait(ctx, h.o.Again) {
+		reply, err = h.exchange(ctx, id, message, answers[h.o.Shape])
+	}
 	if err == nil && (reply.Code == "AA" || reply.Code == "CA") {
 		h.orders[o.Placer] = o
 		if control == "NW" {
@@ -260,7 +268,7 @@ func (h *HIS) write(control, id string, o Order) string {
 		if h.o.Shape == ORM {
 			timing = "^^^" + start + "^^" + priority
 		}
-		fmt.Fprintf(&b, "ORC|%s|%s|||||%s||%s\r", control, wire.Escape(o.Placer), timing, h.o.Now().Format(stamp))
+		fmt.Fprintf(&b, "ORC|%s|%s|%s||||%s||%s\r", control, wire.Escape(o.Placer), wire.Escape(o.Filler), timing, h.o.Now().Format(stamp))
 		if h.o.Shape != ORM {
 			fmt.Fprintf(&b, "TQ1|1||||||%s||%s\r", start, priority)
 		}
@@ -279,14 +287,20 @@ func (h *HIS) write(control, id string, o Order) string {
 
 func (h *HIS) obr(n int, o Order, test [2]string) string {
 	fields := make([]string, 45)
-	fields[0], fields[1], fields[2] = "OBR", fmt.Sprint(n), wire.Escape(o.Placer)
+	fields[0], fields[1], fields[2], fields[3], fields[24] = "OBR", fmt.Sprint(n), wire.Escape(o.Placer), wire.Escape(o.Filler), o.Section
+	if !o.Taken.IsZero() {
+		fields[7] = o.Taken.Format(stamp)
+	}
 	fields[4] = wire.Escape(test[0]) + "^" + wire.Escape(test[1]) + "^L"
 	switch h.o.Shape {
 	case Vietnamese:
 		fields[2] += "^" + o.Accession
 		fields[24] = o.Modality
 	case ORM:
-		fields[18], fields[19], fields[20], fields[24] = o.Accession, o.Placer, fmt.Sprint(o.Placer, ".", n), o.Modality
+		fields[18], fields[19], fields[20] = o.Accession, o.Placer, fmt.Sprint(o.Placer, ".", n)
+		if o.Modality != "" {
+			fields[24] = o.Modality
+		}
 		if o.Accession == "" {
 			fields[18], fields[15] = "", wire.Escape(o.Specimen)
 		}

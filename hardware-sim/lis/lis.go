@@ -319,20 +319,40 @@ func read(segments []wire.Segment, zone *time.Location) truth.Delivery {
 	}
 	d := truth.Delivery{Kind: truth.ORU, Key: obr.Component(3, 1), Patient: patient(wire.First(segments, "PID"))}
 	d.Faults = faults(msh, obr, spm)
+	if wire.First(segments, "ORC") != nil {
+		d.Key = specimenOf(spm, 1) // OBR-3 may be the filler's number
+	}
+	orc := wire.Segment{"ORC"}
 	for _, s := range segments {
 		switch s.Name() {
+		case "ORC":
+			orc = s
 		case "OBR":
-			if s.Component(3, 1) != d.Key {
+			obr = s
+			if want := orc.Component(2, 1); s.Component(2, 1) != want {
+				d.Faults = append(d.Faults, fmt.Sprintf("OBR-2 is %q, ORC-2 is %q", s.Component(2, 1), want))
+			}
+			orc = wire.Segment{"ORC"}
+			if s.Field(2) == "" && s.Component(3, 1) != d.Key {
 				d.Faults = append(d.Faults, "the OBR segments name two specimens")
 			}
 		case "OBX":
 			if f := typeFault(s); f != "" {
 				d.Faults = append(d.Faults, f)
 			}
-			d.Results = append(d.Results, result(s, zone))
+			r := result(s, zone)
+			if r.Placer = obr.Component(2, 1); r.Placer != "" {
+				r.Filler, r.Service = obr.Component(3, 1), obr.Component(4, 1)
+			}
+			d.Results = append(d.Results, r)
 		}
 	}
 	return d
+}
+
+// specimenOf is a number of SPM-2: 1 the placer's, 2 the filler's.
+func specimenOf(spm wire.Segment, which int) string {
+	return wire.Unescape(wire.Part(spm.Component(2, which), "&", 1))
 }
 
 func faults(msh, obr, spm wire.Segment) []string {
@@ -345,13 +365,11 @@ func faults(msh, obr, spm wire.Segment) []string {
 	want("MSH-9", msh.Field(9), "ORU^R01^ORU_R01")
 	want("MSH-12", msh.Field(12), "2.5.1")
 	want("MSH-18", msh.Field(18), "UNICODE UTF-8")
-	want("OBR-2", obr.Field(2), "")
 	if id := msh.Field(10); id == "" || len(id) > 20 {
 		wrong = append(wrong, fmt.Sprintf("MSH-10 %q is empty or over 20 characters", id))
 	}
 	specimen := obr.Component(3, 1)
-	placer, filler := wire.Part(spm.Component(2, 1), "&", 1), wire.Part(spm.Component(2, 2), "&", 1)
-	if placer != specimen && filler != specimen {
+	if obr.Field(2) == "" && specimenOf(spm, 1) != specimen && specimenOf(spm, 2) != specimen {
 		wrong = append(wrong, fmt.Sprintf("SPM-2 is %q, OBR-3 is %q", spm.Field(2), specimen))
 	}
 	return wrong

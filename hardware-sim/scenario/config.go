@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -119,27 +121,55 @@ func WriteConfig(file, data string, serial bool) error {
 		oximeter = "serial://" + filepath.ToSlash(filepath.Join(folder, "oximeter")) + "?baud=9600"
 	}
 	text := strings.NewReplacer("DATA", filepath.ToSlash(data), "OXIMETER", oximeter).Replace(demoSite)
+	if err := os.WriteFile(filepath.Join(folder, "ward-display.pw"), []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return err
+	}
+	return addressed(file, text)
+}
+
+// WriteLaboratory writes the gateway configuration of the laboratory that works both
+// ways to file, with ports that are free now. data is as for WriteConfig. The serial
+// lines are pseudo terminals beside the file while the hospital is played (Linux).
+func WriteLaboratory(file, data string) error {
+	folder, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	if data == "" {
+		data = filepath.Join(folder, "data")
+	} else if data, err = filepath.Abs(data); err != nil {
+		return err
+	}
+	if runtime.GOOS != "linux" {
+		return errors.New("pseudo terminals are used on Linux only")
+	}
+	return addressed(file, strings.NewReplacer("DATA", filepath.ToSlash(data), "TTY-", filepath.ToSlash(folder)+"/tty-").Replace(labSite))
+}
+
+// addressed writes a configuration with a free address for each NAME@. The ports are
+// below those of outgoing connections, one of which could take them in between.
+func addressed(file, text string) error {
 	var free []net.Listener // held until all are chosen, so that they differ
 	defer func() {
 		for _, l := range free {
 			l.Close()
 		}
 	}()
-	for {
+	for tries := 0; ; tries++ {
 		at := strings.Index(text, "@")
 		if at < 0 {
 			break
 		}
 		start := strings.LastIndexAny(text[:at], `/"`) + 1
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+mathrand.IntN(22000)))
 		if err != nil {
-			return err
+			if tries > 1000 {
+				return err
+			}
+			continue
 		}
 		free = append(free, l)
 		text = text[:start] + l.Addr().String() + text[at+1:]
-	}
-	if err := os.WriteFile(filepath.Join(folder, "ward-display.pw"), []byte(rand.Text()+"\n"), 0o600); err != nil {
-		return err
 	}
 	return os.WriteFile(file, []byte(text), 0o600)
 }

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,6 +71,7 @@ type hospital struct {
 	truth *truth.Log
 	peers []peer
 	watch *monitor.Watcher
+	lab   *laboratory // nil: no orders are played
 }
 
 const (
@@ -113,6 +116,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 			begin(&devices, p)
 		}
 	}
+	h.lab.open(ctx)
 	h.timeline(ctx, events)
 	h.drain(ctx, &devices)
 	cause := context.Cause(ctx)
@@ -175,6 +179,9 @@ func (h *hospital) timeline(ctx context.Context, events []bound) {
 		if len(events) > 0 {
 			next = min(next, time.Duration(events[0].At))
 		}
+		if h.lab != nil {
+			next = min(next, time.Since(began)+200*time.Millisecond)
+		}
 		if !wire.Wait(ctx, max(0, next-time.Since(began))) {
 			return
 		}
@@ -186,8 +193,9 @@ func (h *hospital) timeline(ctx context.Context, events []bound) {
 				do()
 			}
 			fmt.Fprintf(h.o.Out, "%5.0f s  %s\n", now.Seconds(), e)
+			events = e.again(events)
 		}
-		if now >= end {
+		if now >= end || h.lab.finished() {
 			return
 		}
 		if now >= line {
@@ -195,6 +203,16 @@ func (h *hospital) timeline(ctx context.Context, events []bound) {
 			line += interval
 		}
 	}
+}
+
+// again puts an event that repeats among those to come, which are sorted by time.
+func (b bound) again(events []bound) []bound {
+	if b.Every <= 0 {
+		return events
+	}
+	b.At += b.Every
+	at, _ := slices.BinarySearchFunc(events, b, func(x, y bound) int { return cmp.Compare(x.At, y.At) })
+	return slices.Insert(events, at, b)
 }
 
 // String says for people what happens.
@@ -216,12 +234,16 @@ func (h *hospital) flow(now time.Duration) {
 		c := r.Kinds[k]
 		text += fmt.Sprintf(" %s %d → %d", k, c.Received+c.Consumed, c.Delivered)
 	}
-	fmt.Fprintf(h.o.Out, "%s  doubled %d changed %d repeats %d\n", text, r.Doubled, r.Changed, r.Repeats)
+	if c := r.Laboratory; c != nil {
+		text += fmt.Sprintf("  orders %d → queries %d → run %d → filed %d", c.Orders, c.Queries, c.Tests, c.Filed)
+	}
+	fmt.Fprintf(h.o.Out, "%s  doubled %d changed %d misfiled %d repeats %d\n", text, r.Doubled, r.Changed, r.Misfiled, r.Repeats)
 }
 
 // drain stops the devices and waits until everything has arrived, or for the
 // scenario's drain time.
 func (h *hospital) drain(ctx context.Context, devices *sync.WaitGroup) {
+	h.lab.close(ctx, time.Duration(h.o.Scenario.Drain))
 	for _, p := range h.peers {
 		if s, ok := p.part.(interface{ Stop() }); ok {
 			s.Stop()
@@ -270,7 +292,7 @@ func (h *hospital) furnish() error {
 	if err := h.destinations(); err != nil {
 		return err
 	}
-	for _, build := range []func() error{h.subscriber, h.analysers, h.modalities, h.monitors} {
+	for _, build := range []func() error{h.subscriber, h.systems, h.analysers, h.modalities, h.monitors} {
 		if err := build(); err != nil {
 			return err
 		}
@@ -332,8 +354,9 @@ func (h *hospital) watching() bool { return h.watch != nil && h.watch.Connected(
 
 func (h *hospital) analysers() error {
 	for n, a := range h.o.Site.Analysers {
-		model, known := analyser.Models[a.Profile]
-		if !known {
+		model := analyser.Models[a.Profile]
+		ordered := h.lab != nil && model.TwoWay() && a.Orders != "" && a.Orders != "none"
+		if !ordered && !model.MakesUp() {
 			h.skip(a.Name, "no model of profile "+a.Profile)
 			continue
 		}
@@ -351,10 +374,16 @@ func (h *hospital) analysers() error {
 		}
 		p := peer{name: a.Name, profile: a.Profile, kind: kindAnalyser}
 		every := h.o.Scenario.every(p)
-		sim := analyser.New(analyser.Options{
+		o := analyser.Options{
 			Name: a.Name, Model: model, Seed: h.o.Scenario.Seed, Start: h.start.In(zone), Number: n + 1, To: to,
-			Every: every, Timing: analyser.Standard, Truth: h.truth, Log: h.o.Log,
-		})
+			Every: every, Timing: h.o.Scenario.Timing.of(analyser.Standard), Truth: h.truth, Log: h.o.Log,
+		}
+		var sim *analyser.Analyser
+		if ordered {
+			sim = h.lab.furnish(n, o)
+		} else {
+			sim = analyser.New(o)
+		}
 		p.part = sim
 		find := func(l Listen) string { return l.Analyser[a.Name] }
 		p.run = func(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -24,6 +25,11 @@ import (
 //go:embed demo.toml
 var Demo []byte
 
+// TwoWay is the scenario of a laboratory that works both ways.
+//
+//go:embed twoway.toml
+var TwoWay []byte
+
 // A Scenario is how a simulated hospital behaves. A file with an unknown key is
 // an error.
 type Scenario struct {
@@ -34,15 +40,40 @@ type Scenario struct {
 	Settle  wire.Duration            `toml:"settle"`  // after the last arrival, for what comes once too often
 	Every   map[string]wire.Duration `toml:"every"`   // one message, image or reading so often; by name, profile or kind
 	Size    int                      `toml:"size"`    // rows and columns of an image
-	Events  []Event                  `toml:"event"`
+	Timing  Timing                   `toml:"timing"`  // of the analysers; those of E1381 where it says nothing
+	// Laboratory: analysers that take orders are told what to run, and run that; nil:
+	// they measure of their own accord.
+	Laboratory *Laboratory `toml:"laboratory"`
+	Events     []Event     `toml:"event"`
+}
+
+// Timing is how long analysers wait; see analyser.Timing.
+type Timing struct {
+	Reply      wire.Duration `toml:"reply"`
+	Busy       wire.Duration `toml:"busy"`
+	Contention wire.Duration `toml:"contention"`
+	Redial     wire.Duration `toml:"redial"`
+}
+
+func (t Timing) of(standard analyser.Timing) analyser.Timing {
+	for _, x := range []struct {
+		said wire.Duration
+		is   *time.Duration
+	}{{t.Reply, &standard.Reply}, {t.Busy, &standard.Busy}, {t.Contention, &standard.Contention}, {t.Redial, &standard.Redial}} {
+		if x.said > 0 {
+			*x.is = time.Duration(x.said)
+		}
+	}
+	return standard
 }
 
 // An Event is something that happens to peers at a time. Exactly one of Down,
 // Burst and Faults is set.
 type Event struct {
 	At     wire.Duration  `toml:"at"`
-	Peer   string         `toml:"peer"`   // name, profile or kind (analyser, modality, monitor, lis, pacs): all of them
-	Down   wire.Duration  `toml:"down"`   // LIS, PACS: out of service so long
+	Every  wire.Duration  `toml:"every"`  // and again so often
+	Peer   string         `toml:"peer"`   // name, profile or kind (analyser, modality, monitor, lis, pacs), or several with commas between: all of them
+	Down   wire.Duration  `toml:"down"`   // LIS, PACS: out of service so long; analyser: switched off
 	Burst  int            `toml:"burst"`  // analyser, modality: so many messages or images at once
 	Faults map[string]any `toml:"faults"` // the Faults of the peer's package
 }
@@ -58,10 +89,13 @@ var defaultEvery = map[string]wire.Duration{
 	kindAnalyser: wire.Duration(time.Second), kindModality: wire.Duration(time.Second), kindMonitor: wire.Duration(time.Second),
 }
 
-// Load reads a scenario file; "demo" and "" are the built-in one.
+// Load reads a scenario file; "demo", which "" is too, and "twoway" are built in.
 func Load(file string) (*Scenario, error) {
-	if file == "" || file == "demo" {
+	switch file {
+	case "", "demo":
 		return Parse(Demo)
+	case "twoway":
+		return Parse(TwoWay)
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -78,6 +112,9 @@ func Load(file string) (*Scenario, error) {
 func Parse(b []byte) (*Scenario, error) {
 	s := &Scenario{Seed: 1, Seconds: defaultSeconds, Drain: wire.Duration(defaultDrain), Settle: wire.Duration(defaultSettle)}
 	if err := strict(b, s); err != nil {
+		return nil, err
+	}
+	if err := s.Laboratory.check(); err != nil {
 		return nil, err
 	}
 	for n, e := range s.Events {
@@ -168,7 +205,20 @@ func inject[T any](e Event, into func(T)) (func(), error) {
 // bindAll returns what does the event to every peer that it means. A kind may
 // have no peers here, and peers of a kind may differ in what can happen to
 // them; a name or profile must be there.
-func (e Event) bindAll(peers []peer) ([]func(), error) {
+func (e Event) bindAll(peers []peer) (all []func(), err error) {
+	for who := range strings.SplitSeq(e.Peer, ",") {
+		one := e
+		one.Peer = strings.TrimSpace(who)
+		do, err := one.bindOne(peers)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, do...)
+	}
+	return all, nil
+}
+
+func (e Event) bindOne(peers []peer) ([]func(), error) {
 	kind := slices.Contains(kinds, e.Peer)
 	var all []func()
 	for _, p := range peers {

@@ -75,7 +75,8 @@ func TestAnEventMustMeanSomebodyWhoKnowsIt(t *testing.T) {
 		{Event{Peer: "monitor", Faults: map[string]any{"cut_line": 1}}, 1, ""}, // the oximeter has no faults
 		{Event{Peer: "masimo-ascii1", Faults: map[string]any{"cut_line": 1}}, 0, "cannot happen"},
 		{Event{Peer: "his", Down: wire.Duration(time.Second)}, 1, ""},
-		{Event{Peer: "xn-1", Down: wire.Duration(time.Second)}, 0, "cannot happen"},
+		{Event{Peer: "xn-1", Down: wire.Duration(time.Second)}, 1, ""},
+		{Event{Peer: "ct-1", Down: wire.Duration(time.Second)}, 0, "cannot happen"},
 		{Event{Peer: "ct-2", Burst: 3}, 0, `no "ct-2"`},
 		{Event{Peer: "sysmex-xn-l", Burst: 3}, 1, ""},
 		{Event{Peer: "pacs", Faults: map[string]any{"noise": 1}}, 0, "noise"},

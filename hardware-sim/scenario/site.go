@@ -44,7 +44,24 @@ type Site struct {
 		State    string   `json:"state"`
 		TimeZone string   `json:"time_zone"`
 		To       []string `json:"to"`
+		Orders   string   `json:"orders"`
+		Send     string   `json:"send"`
+		Sections []string `json:"sections"`
+		Window   string   `json:"order_window"`
 	} `json:"analyser"`
+	OrderCodes []struct {
+		Analyser string   `json:"analyser"`
+		Order    string   `json:"order"`
+		Tests    []string `json:"tests"`
+	} `json:"order_code"`
+	HL7 struct {
+		Listen addresses `json:"listen"`
+	} `json:"hl7"`
+	HL7Peers []struct {
+		Name        string   `json:"name"`
+		Application string   `json:"application"`
+		Specimen    []string `json:"order_specimen"`
+	} `json:"hl7_peer"`
 	Modalities []struct {
 		Name    string   `json:"name"`
 		AETitle string   `json:"ae_title"`
@@ -101,6 +118,7 @@ func LoadSite(file, status string) (*Site, error) {
 	}
 	s := &Site{folder: filepath.Dir(file)}
 	s.Console.Listen, s.DICOM.Listen, s.MQTT.Listen = addresses{"127.0.0.1:8080"}, addresses{"127.0.0.1:11112"}, addresses{"127.0.0.1:1883"}
+	s.HL7.Listen = addresses{"127.0.0.1:2575"}
 	s.DICOM.AETitle, s.Identity.ID, s.Identity.TimeZone = "NHIP", "nhip", "Asia/Ho_Chi_Minh"
 	if err := decode(b, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -192,6 +210,7 @@ func (s *Site) address(configured string, find func(Listen) string) func() (stri
 // Listen is where the gateway really listens.
 type Listen struct {
 	DICOM    addresses         `json:"dicom"`
+	HL7      addresses         `json:"hl7"`
 	MQTT     addresses         `json:"mqtt"`
 	Analyser map[string]string `json:"analyser"`
 	Monitor  map[string]string `json:"monitor"`

@@ -22,8 +22,10 @@ type Counts struct {
 	Lost       int     `json:"lost"`
 	Doubled    int     `json:"doubled"`
 	Changed    int     `json:"changed"`
+	Misfiled   int     `json:"misfiled"`
 	OutOfOrder int     `json:"out_of_order"`
 	Held       int     `json:"held"`         // refused by the destination at last
+	Kept       int     `json:"kept"`         // for a person of the laboratory to look at, as it should be
 	Unaccepted int     `json:"not_accepted"` // never acknowledged: the device has it still
 	Repeats    int     `json:"repeats"`      // again under the same name
 	Resends    int     `json:"resends"`      // again under another name because the device sent it again
@@ -44,6 +46,7 @@ type Difference struct {
 type Report struct {
 	Counts
 	Kinds       map[Kind]Counts `json:"kinds"`
+	Laboratory  *LabCounts      `json:"laboratory,omitempty"`
 	Differences []Difference    `json:"differences,omitempty"` // the first 200
 	NotAccepted []string        `json:"not_accepted_items,omitempty"`
 }
@@ -59,6 +62,11 @@ func (l *Log) Report() Report {
 		r.Differences = append(r.Differences, missing...)
 		r.Counts = r.plus(c)
 	}
+	if l.lab != nil {
+		counts, wrong := l.lab.report()
+		r.Laboratory = &counts
+		r.Differences = append(wrong, r.Differences...)
+	}
 	r.LatencyMS = latencies(l.items)
 	for _, i := range l.items {
 		if i.acknowledged.IsZero() && len(r.NotAccepted) < maxDifferences {
@@ -72,7 +80,7 @@ func (l *Log) Report() Report {
 func (l *Log) counts(k Kind) (Counts, []Difference) {
 	c := Counts{
 		Doubled: l.doubled[k], Changed: l.changed[k], OutOfOrder: l.disord[k],
-		Repeats: l.repeats[k], Resends: l.resends[k],
+		Repeats: l.repeats[k], Resends: l.resends[k], Misfiled: l.misfile[k],
 	}
 	var missing []Difference
 	var items []*item
@@ -91,6 +99,9 @@ func (l *Log) counts(k Kind) (Counts, []Difference) {
 			c.Delivered++
 		case i.excused != "":
 			c.Unseen++
+		case i.kept() != "":
+			c.Received++
+			c.Kept++
 		case i.held():
 			c.Received++
 			c.Held++
@@ -128,6 +139,8 @@ func (r Report) plus(c Counts) Counts {
 	s.Changed += c.Changed
 	s.OutOfOrder += c.OutOfOrder
 	s.Held += c.Held
+	s.Misfiled += c.Misfiled
+	s.Kept += c.Kept
 	s.Unaccepted += c.Unaccepted
 	s.Repeats += c.Repeats
 	s.Resends += c.Resends
@@ -137,9 +150,10 @@ func (r Report) plus(c Counts) Counts {
 }
 
 // Good reports whether something was received and nothing lost, doubled,
-// changed or brought out of order.
+// changed, misfiled or brought out of order, and of the laboratory's orders nothing is
+// wrong.
 func (r Report) Good() bool {
-	return r.Received > 0 && r.Lost == 0 && r.Doubled == 0 && r.Changed == 0 && r.OutOfOrder == 0
+	return r.Received > 0 && r.Misfiled == 0 && (r.Laboratory == nil || r.Laboratory.good()) && r.Lost == 0 && r.Doubled == 0 && r.Changed == 0 && r.OutOfOrder == 0
 }
 
 // WriteText prints the report for a person.
@@ -154,6 +168,9 @@ func (r Report) WriteText(w io.Writer) {
 		row(string(k), r.Kinds[k])
 	}
 	row("all", r.Counts)
+	if r.Laboratory != nil {
+		r.Laboratory.writeText(w, r.Misfiled, r.Kept)
+	}
 	if r.OutOfOrder > 0 || r.Resends > 0 || r.Unseen > 0 || r.Unaccepted > 0 {
 		fmt.Fprintf(w, "out of order %d, resent by the device %d, not watched %d, not accepted %d\n",
 			r.OutOfOrder, r.Resends, r.Unseen, r.Unaccepted)

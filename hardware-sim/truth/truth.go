@@ -14,6 +14,9 @@
 //   - changed: a code, value, unit, flag, status, time or specimen differs, one
 //     is missing or was never sent, the bytes of a data set differ, a name came
 //     back with other bytes, or something arrived that should not;
+//   - misfiled: a result stands under another order, patient or specimen than it is of;
+//   - kept: received, and for a person of the laboratory to look at, as it should be: a
+//     result of a cancelled order, or without an order where one is required;
 //   - out of order: an item that came before one of the same source and key that
 //     was received earlier.
 //
@@ -51,6 +54,12 @@ type Result struct {
 	Status string      `json:"status,omitempty"`
 	Times  []time.Time `json:"times,omitempty"` // sent: at most one; arrived: every time that the destination was told
 
+	// Of what arrived: the numbers of the order that it stands under, and what was
+	// ordered by it. A sent result has none: see Item.Filed.
+	Placer  string `json:"placer,omitempty"`
+	Filler  string `json:"filler,omitempty"`
+	Service string `json:"service,omitempty"`
+
 	// Optional is a result that a profile may leave out (images, suspect
 	// messages). Where it arrives it is compared like any other.
 	Optional bool `json:"optional,omitempty"`
@@ -66,6 +75,14 @@ type Item struct {
 	Digest  string   // of the data set, where bytes are compared
 	Patient string   // identifier and parts of the name in sorted order
 	Results []Result
+
+	// Filed, of a result of an order, says in words what is wrong with where a delivery
+	// stands: order, patient, specimen. The values of such items must be of them alone,
+	// for by them it is found. It then stands for the comparison of Key and Patient.
+	Filed func(Delivery) []string
+	// Kept says why the gateway may keep the item for a person, "" that it may not; it
+	// is asked at the end. nil: it may not.
+	Kept func() string
 }
 
 // A Delivery is what a destination received.
@@ -137,7 +154,10 @@ type Log struct {
 	unknown map[Kind]int
 	disord  map[Kind]int
 	diffs   []Difference
-	newest  map[string]int // kind, destination, source, key: the highest number that arrived
+	newest  map[string]int   // kind, destination, source, key: the highest number that arrived
+	values  map[string]*item // code and value of what has Filed
+	misfile map[Kind]int
+	lab     *Lab
 	err     error
 }
 
@@ -147,7 +167,7 @@ func New(w io.Writer, now func() time.Time) *Log {
 	l := &Log{
 		now: now, byID: map[string]*item{}, byKey: map[Kind]map[string][]*item{}, names: map[string]named{},
 		repeats: map[Kind]int{}, resends: map[Kind]int{}, doubled: map[Kind]int{}, changed: map[Kind]int{},
-		unknown: map[Kind]int{}, disord: map[Kind]int{}, newest: map[string]int{},
+		unknown: map[Kind]int{}, disord: map[Kind]int{}, newest: map[string]int{}, values: map[string]*item{}, misfile: map[Kind]int{},
 	}
 	if w != nil {
 		l.out = json.NewEncoder(w)
@@ -172,6 +192,11 @@ func (l *Log) Offer(it Item) {
 		l.byKey[it.Kind] = map[string][]*item{}
 	}
 	l.byKey[it.Kind][it.Key] = append(l.byKey[it.Kind][it.Key], i)
+	if it.Filed != nil {
+		for _, r := range it.Results {
+			l.values[join(r.Code, r.Value)] = i
+		}
+	}
 	l.write("offered", it.Kind, it.ID, it.Key, "", it.Digest, it.Results)
 }
 
@@ -246,13 +271,22 @@ func (l *Log) Arrive(d Delivery) {
 		l.settle(n.item, d)
 		return
 	}
-	i := l.match(d)
+	i := l.find(d)
 	l.names[name] = named{i, d.Digest}
 	if i == nil {
 		l.unknown[d.Kind]++
 		l.changed[d.Kind]++
 		l.differ("changed", d.Kind, d.Name, fmt.Sprintf("%s received %q, which nobody sent", d.Destination, d.Key))
 		return
+	}
+	if i.Filed != nil {
+		wrong := i.Filed(d)
+		if len(wrong) > 0 {
+			l.misfile[d.Kind]++
+		}
+		for _, w := range wrong {
+			l.differ("misfiled", d.Kind, i.ID, w)
+		}
 	}
 	if wrong := compare(i, d); len(wrong) > 0 {
 		l.changed[d.Kind]++
@@ -296,6 +330,16 @@ func (l *Log) settle(i *item, d Delivery) {
 	}
 }
 
+// find is the item that a delivery is: by its values where they are of one item alone.
+func (l *Log) find(d Delivery) *item {
+	for _, r := range d.Results {
+		if i := l.values[join(r.Code, r.Value)]; i != nil {
+			return i
+		}
+	}
+	return l.match(d)
+}
+
 // match finds the item that a delivery is: of those with its key, the one that
 // shares most codes, the oldest that has not arrived yet first.
 func (l *Log) match(d Delivery) *item {
@@ -336,7 +380,7 @@ func compare(i *item, d Delivery) []string {
 	if i.Digest != "" && i.Digest != d.Digest {
 		wrong = append(wrong, fmt.Sprintf("the bytes differ: sent %.16s, arrived %.16s", i.Digest, d.Digest))
 	}
-	if i.Patient != d.Patient {
+	if i.Filed == nil && i.Patient != d.Patient {
 		wrong = append(wrong, fmt.Sprintf("the patient %q became %q", i.Patient, d.Patient))
 	}
 	arrived := slices.Clone(d.Results)
@@ -405,6 +449,14 @@ func (i *item) held() bool {
 	return !i.delivered()
 }
 
+// kept says why the gateway may keep the item.
+func (i *item) kept() string {
+	if i.Kept == nil {
+		return ""
+	}
+	return i.Kept()
+}
+
 // Outstanding is how many acknowledged items have not arrived yet; what was
 // refused counts, for it may be sent again.
 func (l *Log) Outstanding() int {
@@ -412,7 +464,7 @@ func (l *Log) Outstanding() int {
 	defer l.mu.Unlock()
 	n := 0
 	for _, i := range l.items {
-		if !i.acknowledged.IsZero() && i.excused == "" && !i.delivered() {
+		if !i.acknowledged.IsZero() && i.excused == "" && !i.delivered() && i.kept() == "" {
 			n++
 		}
 	}
@@ -425,7 +477,7 @@ func (l *Log) Missing(n int) []string {
 	defer l.mu.Unlock()
 	var ids []string
 	for _, i := range l.items {
-		if len(ids) < n && !i.acknowledged.IsZero() && i.excused == "" && !i.delivered() {
+		if len(ids) < n && !i.acknowledged.IsZero() && i.excused == "" && !i.delivered() && i.kept() == "" {
 			ids = append(ids, i.ID)
 		}
 	}
