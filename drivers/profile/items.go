@@ -129,5 +129,5 @@ func size(r item.Record) int {
 }
 
 // layouts of the times of a device, from its own notation: YYYY, YY, MM, Mon, DD,
-// hh, mm, ss.
-var timeNotation = strings.NewReplacer("YYYY", "2006", "YY", "06", "MM", "01", "Mon", "Jan", "DD", "02", "hh", "15", "mm", "04", "ss", "05")
+// hh, mm, ss, ±hh:mm (the zone, or Z).
+var timeNotation = strings.NewReplacer("±hh:mm", "Z07:00", "YYYY", "2006", "YY", "06", "MM", "01", "Mon", "Jan", "DD", "02", "hh", "15", "mm", "04", "ss", "05")
