@@ -187,6 +187,11 @@ func (r *Receiver) complete() []Action {
 	if why := r.dialect.wrong(r.frame, r.digits); why != "" {
 		return reply(NAK, why)
 	}
+	// The checksum is a sum: it does not see that pieces of two frames changed places, as
+	// they do where two instruments talk at once. Section 6.6: neither is in a text.
+	if bytes.IndexByte(r.frame, STX) >= 0 || bytes.IndexByte(r.frame, ENQ) >= 0 {
+		return reply(NAK, "STX or ENQ within the frame")
+	}
 	if r.dialect.Unnumbered {
 		if bytes.Equal(r.frame, r.last) {
 			return reply(ACK, "")
