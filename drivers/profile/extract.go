@@ -43,6 +43,10 @@ type Extraction struct {
 	Doubts []Doubt
 	// Problems are what is wrong, in words and without patient data.
 	Problems []string
+	// Unread are those of the Problems that are parts of the message which nothing was
+	// taken from: there may be results in them, and what was taken from beside them may
+	// have slipped.
+	Unread []string
 }
 
 // Results counts the results in all reports.

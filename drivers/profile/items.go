@@ -85,6 +85,7 @@ func (x *extractor) items(message []byte) error {
 	for _, what := range problems {
 		x.problem("%s", what)
 	}
+	x.out.Unread = problems
 	if len(records) == 0 || records[0].Kind != item.Header {
 		x.header()
 	}

@@ -70,6 +70,7 @@ type parser struct {
 	bytewise bool
 	number   int
 	titles   map[string]int // of the fields, from 0
+	width    int            // how many titles there are
 	section  string
 	records  []item.Record
 	problems []string
@@ -89,6 +90,10 @@ func (p *parser) line(text string) {
 		}
 		if p.f.Titles && p.titles == nil {
 			p.takeTitles(l.fields)
+			return
+		}
+		if p.titles != nil && !p.f.Ragged && len(l.fields) != p.width {
+			p.problem("line %d has %d fields, the titles are %d", p.number, len(l.fields), p.width)
 			return
 		}
 	}
@@ -122,7 +127,7 @@ func (p *parser) fields(text string) ([]string, error) {
 }
 
 func (p *parser) takeTitles(fields []string) {
-	p.titles = make(map[string]int, len(fields))
+	p.titles, p.width = make(map[string]int, len(fields)), len(fields)
 	for i, title := range fields {
 		title = strings.TrimSpace(strings.TrimPrefix(title, "\ufeff"))
 		if _, twice := p.titles[title]; !twice {

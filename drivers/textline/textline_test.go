@@ -288,3 +288,16 @@ func FuzzFormats(f *testing.F) {
 		}
 	})
 }
+
+// A row with a field more or less than there are titles has slipped somewhere, a decimal
+// comma for one: nothing is taken from it.
+func TestARowOfAnotherWidthThanTheTitlesIsNotRead(t *testing.T) {
+	f := &textline.Format{Separator: ",", Titles: true, Lines: []textline.Line{{
+		Matches: pattern("."), Record: "R",
+		Columns: []textline.Column{{Name: "code", Place: textline.Place{Title: "Code"}}, {Name: "value", Place: textline.Place{Title: "Value"}}},
+	}}}
+	records, problems := f.Records([]byte("Code,Value,Unit\nWBC,5.1,G/l\nRBC,5,1,T/l\nHGB,7\n"), false)
+	if len(records) != 1 || records[0].Get("value") != "5.1" || len(problems) != 2 || !strings.Contains(problems[0], "line 3") || !strings.Contains(problems[1], "line 4") {
+		t.Errorf("%v %q", records, problems)
+	}
+}

@@ -206,6 +206,10 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		o.hold("", reason.Unreadable, err.Error())
 		return
 	}
+	if n := len(x.Unread); n > 0 && !r.released && r.report() == 0 {
+		o.hold("", reason.PartUnread, strconv.Itoa(n), x.Unread[0])
+		return
+	}
 	table := r.table(c.Name) // one for all of the entry
 	if r.report() == 0 {
 		o.consume("query", x.Queries)

@@ -11,6 +11,7 @@ const (
 	IncompleteTooLong Code = "incomplete.too-long" // {0} the limit
 	IncompleteParts   Code = "incomplete.parts"    // {0} how many
 	Unreadable        Code = "unreadable"          // {0} what is wrong
+	PartUnread        Code = "unread"              // {0} how many places, {1} the first
 	NotConfigured     Code = "not-configured"      // {0} the connection
 	WrongKind         Code = "wrong-kind"          // {0} kind of connection, {1} kind of entry
 	NoSpecimen        Code = "no-specimen"         // {0} how many results
@@ -179,6 +180,7 @@ var texts = map[Code][2]string{
 	IncompleteStopped:  {"the gateway was stopped in the middle of a message", "cổng kết nối dừng khi bản tin chưa kết thúc"},
 	IncompleteParts:    {"only {0} part(s) of a continued message came (DSC): the rest is missing", "chỉ nhận được {0} phần của một bản tin nhiều phần (DSC): phần còn lại không tới"},
 	IncompleteTooLong:  {"the message is too long: {0}", "bản tin quá dài: {0}"},
+	PartUnread:         {"{0} places of it cannot be read, and results beside them may have slipped: {1}", "có {0} chỗ không đọc được, các kết quả bên cạnh có thể bị lệch: {1}"},
 	Unreadable:         {"it cannot be read: {0}", "không đọc được: {0}"},
 	NotConfigured:      {"{0} is no longer in the configuration", "{0} không còn trong tệp cấu hình"},
 	WrongKind:          {"a connection of kind {0} sends nothing of kind {1}", "kết nối loại {0} không gửi dữ liệu loại {1}"},
