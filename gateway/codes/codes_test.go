@@ -105,6 +105,19 @@ func TestAResultBecomesWhatItsRowSays(t *testing.T) {
 	}
 }
 
+// The notes of a result that is translated twice, for two destinations or in a try, do
+// not share memory.
+func TestTheReportThatIsGivenStaysAsItIs(t *testing.T) {
+	notes := append(make([]string, 0, 4), "first")
+	rep := record.Report{Results: []record.Result{{Code: "GLU", Value: "100", Unit: "mg/dL", Comments: notes}}}
+	a := read(t, file("", "GLU;mg/dL;01001;mmol/L;x0.0555;2;;;")).Apply(rep, on("20260115080000"), hanoi, false)
+	rep.Results[0].Value = "200"
+	b := read(t, file("", "GLU;mg/dL;01001;mmol/L;x0.0555;2;;;")).Apply(rep, on("20260115080000"), hanoi, false)
+	if got := a.Report.Results[0].Comments[1]; got != "sent by the analyser: 100 mg/dL" || len(notes) != 1 || b.Report.Results[0].Value != "11.10" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestWhatTheTableDoesNotKnowIsHeldOrPassesMarked(t *testing.T) {
 	rows := []string{"GLU;mg/dL;01001;mmol/L;x0.0555;1;20260101;20261231;", "11;;12;;;;;;", "OLD;*;01009;;;;;20251231;"}
 	for name, test := range map[string]struct {

@@ -423,6 +423,45 @@ func TestAReleaseLetsGoOnlyWhatItWasHeldFor(t *testing.T) {
 	}
 }
 
+// What is held for its codes, and released after its order was cancelled, is held for that.
+func TestAReleaseForItsCodesDoesNotLetACancelledOrderGo(t *testing.T) {
+	t.Parallel()
+	s, lis := twoWaySite(t, "required")
+	if err := act(t, s, "Hoa", "codes-apply", CodesChange{Analyser: "a-test-astm", Name: "x", Text: codeFile("", "11;mmol/L;HC01;;;;;;;;")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, "127.0.0.1", s.status().Listen.HL7)
+	send := func(m string) {
+		t.Helper()
+		if answer := p.send(t, m); field(answer, "MSA-1") != "AA" {
+			t.Fatalf("answered %q", answer)
+		}
+	}
+	held := func(why string) string {
+		t.Helper()
+		eventually(t, why, func() bool {
+			h := s.status().Held
+			return len(h) == 1 && strings.Contains(h[0].Reason, why)
+		})
+		return s.status().Held[0].ID
+	}
+	send(testOrder("M1", "NW", "A1", "P1", "S1", "HC01"))
+	say(t, s.plug("test-astm"), reports("S1", "11", "5.4"))
+	id := held("has no row for this code in this unit")
+	send(testOrder("M2", "CA", "A1", "P1", "S1", "HC01"))
+	if err := act(t, s, "Hoa", "release", ItemRequest{ID: id, Reason: "the unit is known"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	id = held("was cancelled or is over")
+	if n := len(lis.of("|5.4|")); n != 0 {
+		t.Errorf("%d at the LIS", n)
+	}
+	if err := act(t, s, "Hoa", "release", ItemRequest{ID: id, Reason: "the ward wants it"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the LIS has it", func() bool { return len(lis.of("|5.4|")) == 1 })
+}
+
 // Control material of a lot that the laboratory has not entered waits for a person where
 // it says so; what its table calls control material never comes into the patients' lane.
 func TestControlMaterialWithoutARuleIsHeld(t *testing.T) {
