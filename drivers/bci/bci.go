@@ -181,9 +181,11 @@ func (r *Receiver) incomplete(reason string) []session.Action {
 func (r *Receiver) Answered([]record.Work, bool) []session.Action { return nil }
 
 // Records takes a message apart: fields by their tags. H has mt, the kind of message
-// (rsl: results); P has the tags that begin with p; R begins with rt (or a1, a drug)
-// and has all that follows; what stands before is O's, and ci or si behind a result
-// begins another O.
+// (rsl: results), and what is said of the instrument before all else (ii, is, it); P has
+// the tags that begin with p; R begins with rt (or ra or a1, a drug) and has all that
+// follows; what stands before is O's, and ci or si behind a result begins another O. The
+// R of a drug has the test, the isolate and the organism (rt, t1, o1, o2) of the R before
+// it too. C has af, a family of drugs, and the phenotypes ap that belong to it.
 func Records(message []byte) ([]item.Record, []string, error) {
 	joined := strings.NewReplacer(string(rune(rs)), "", "\r", "", "\n", "").Replace(string(message))
 	p := parser{}
@@ -206,6 +208,7 @@ func Records(message []byte) ([]item.Record, []string, error) {
 type parser struct {
 	records  []item.Record
 	problems []string
+	drug     bool // ra has begun a drug whose a1 has not come
 }
 
 // last is the record in force of a kind, or nil: the last one that no result
@@ -232,8 +235,26 @@ func (p *parser) field(tag, text string) {
 	switch {
 	case tag == "mt":
 		of = p.add(item.Header)
-	case tag == "rt" || tag == "a1":
+	case (tag == "ii" || tag == "is" || tag == "it") && len(p.records) == 1 && p.records[0].Kind == item.Header:
+		of = p.records[0].Fields
+	case tag == "rt":
 		of = p.add(item.Result)
+	case tag == "ra" || tag == "a1" && !p.drug:
+		test := p.last(item.Result)
+		of = p.add(item.Result)
+		for _, said := range []string{"rt", "t1", "o1", "o2"} {
+			if test[said] != "" {
+				of[said] = test[said]
+			}
+		}
+	case tag == "af" && p.last(item.Result) != nil:
+		of = p.add(item.Comment)
+	case tag == "ap" && p.records[len(p.records)-1].Kind == item.Comment:
+		of = p.records[len(p.records)-1].Fields
+		if of["ap"] != "" {
+			of["ap"] += ", " + text
+			return
+		}
 	case p.last(item.Result) != nil && tag != "ci" && tag != "si" && tag != "pi":
 		of = p.last(item.Result)
 	case tag[0] == 'p':
@@ -245,6 +266,7 @@ func (p *parser) field(tag, text string) {
 			of = p.add(item.Order)
 		}
 	}
+	p.drug = tag == "ra" || p.drug && tag != "a1"
 	if _, twice := of[tag]; twice {
 		p.problems = append(p.problems, "the tag "+tag+" stands twice")
 		return

@@ -78,6 +78,25 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// An antibiogram of a VITEK 2: each drug knows the isolate that it was tested on.
+func TestDrugsOfAnIsolate(t *testing.T) {
+	records, problems, err := bci.Records([]byte("mtrsl|iiV2|itSU|pi77|si|ciS1|ta|rtAST-GN93|t11|o1citfre|o2Citrobacter freundii|" +
+		"afTETRACYCLINES|apWILD|apRESISTANT|afFURANES|apWILD|ra|a1am|a2Ampicillin|a3>=32|a4R|anR|ra|ar1|a1an|a3<=2|a4S|zz|"))
+	if err != nil || len(problems) > 0 {
+		t.Fatal(problems, err)
+	}
+	want := []item.Record{
+		item.New("H", "mt", "rsl", "ii", "V2", "it", "SU"), item.New("P", "pi", "77"), item.New("O", "ci", "S1"),
+		item.New("R", "rt", "AST-GN93", "t1", "1", "o1", "citfre", "o2", "Citrobacter freundii"),
+		item.New("C", "af", "TETRACYCLINES", "ap", "WILD, RESISTANT"), item.New("C", "af", "FURANES", "ap", "WILD"),
+		item.New("R", "rt", "AST-GN93", "t1", "1", "o1", "citfre", "o2", "Citrobacter freundii", "a1", "am", "a2", "Ampicillin", "a3", ">=32", "a4", "R", "an", "R"),
+		item.New("R", "rt", "AST-GN93", "t1", "1", "o1", "citfre", "o2", "Citrobacter freundii", "ar", "1", "a1", "an", "a3", "<=2", "a4", "S"),
+	}
+	if !reflect.DeepEqual(records, want) {
+		t.Errorf("%v", records)
+	}
+}
+
 // The capture of a mini VIDAS: its checksum is right, and all of it is read.
 func TestSample(t *testing.T) {
 	line, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "samples", "lab", "biomerieux-mini-vidas", "mini_vidas.txt"))

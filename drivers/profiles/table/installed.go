@@ -46,7 +46,7 @@ var installed = []installation{
 	{"Horiba Micros 60, Pentra, Yumizen H500", "horiba-pentra-xlr horiba-pentra-400 horiba-yumizen-h500", "Micros 60: a capture is known, not written; the query of the Yumizen H500: no source shows it"},
 	{"Erba XL, EM, Mannheim; Humalyzer, HumaStar; Dymind", "erba-xl dymind-df5x", "Humalyzer, HumaStar: file or ASTM-like batch, known from the tests of a driver alone; not written"},
 	{"Snibe Maglumi 600, 800, X3", "snibe-maglumi", ""},
-	{"bioMérieux VIDAS, VITEK 2", "biomerieux-mini-vidas", "VITEK 2: a capture is known; one message has the same field many times, which the profile language does not read yet"},
+	{"bioMérieux VIDAS, VITEK 2", "biomerieux-mini-vidas biomerieux-vitek-2", "orders to a VITEK 2 (mtmpr): results are received alone"},
 	{"BD BACTEC, Phoenix (EpiCenter)", "", "no message and no driver was found"},
 	{"Stago STA Compact, Satellite, STA-R", "stago-sta-compact", "STA-R names itself otherwise and was not at hand; the protocol of the Compact X is its own"},
 	{"Urine: DIRUI H-500, H-800, URIT, LabUMat, Combilyzer, ComboStik", "roche-urisys-1100 roche-cobas-u411 sysmex-uc-1000 sysmex-u-wam", "DIRUI, ComboStik: known from drivers alone, not written; LabUMat, URIT, Combilyzer: nothing that can be used"},
