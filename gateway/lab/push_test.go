@@ -382,3 +382,29 @@ func TestAllWorkIsHandedOutOnce(t *testing.T) {
 		}
 	}
 }
+
+// An analyser acknowledges an order after another one has reported it: it has its result,
+// and is not open again.
+func TestALateAcknowledgementDoesNotUndoAResult(t *testing.T) {
+	r := newRig(t)
+	other := xn(Warn)
+	other.Name = "xn-2"
+	p := r.desk.Pusher(other, delta)
+	r.says(orders.New, "A1", "P1", "S1", r.now, "GLU")
+	_, step, err := p.look("S1")
+	if err != nil || step.None() {
+		t.Fatal(step, err)
+	}
+	r.now = r.now.Add(time.Minute)
+	r.results(xn(Warn), "S1", "", "GLU")
+	r.now = r.now.Add(time.Minute)
+	if err := p.note(t.Context(), p.told(step, []string{"N1.1"}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.states("A1"), "GLU resulted: xn-2 taken"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := r.told(p, "S1", nil); got != "drop GLU N1.1" {
+		t.Errorf("%q", got)
+	}
+}
