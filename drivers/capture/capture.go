@@ -71,7 +71,8 @@ type Record struct {
 	Fields []string `json:"fields"`
 	Names  []string `json:"names,omitempty"`
 
-	places []int // of the fields in the recording
+	places []int          // of the fields in the recording
+	raw    map[int]string // the bytes of fields of HL7 that are not UTF-8
 }
 
 // Place is where Fields[i] begins in the recording; -1: it is not known.

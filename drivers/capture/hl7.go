@@ -82,6 +82,10 @@ func (d *decoder) hl7Message(message []byte, offset int) {
 		for n := 1; n <= s.Fields(); n++ {
 			field, ok := text(s.Raw(strconv.Itoa(n)))
 			if !ok {
+				if r.raw == nil {
+					r.raw = map[int]string{}
+				}
+				r.raw[n] = string(s.Raw(strconv.Itoa(n)))
 				field = s.Get(strconv.Itoa(n))
 			}
 			r.Fields = append(r.Fields, field)

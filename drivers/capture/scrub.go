@@ -11,7 +11,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"nhip/drivers/astm/e1381"
+	"nhip/hl7/vncharset"
 )
 
 // What of a message names a person, or leads to one: patients, relatives, physicians,
@@ -142,6 +145,9 @@ func (s *scrubber) record(protocol string, m Message, r Record, before string) {
 		return
 	}
 	for i, text := range r.Fields {
+		if raw, ok := r.raw[i]; ok { // what it reads is not what stands there
+			text = raw
+		}
 		n := i
 		if protocol == "astm" {
 			n = i + 1
@@ -202,20 +208,42 @@ func (s *scrubber) replace(b []byte) {
 	}
 }
 
-// forms are the bytes that a value may have had: decoding has made UTF-8 of ISO 8859-1.
+// forms are the bytes that a value may have had, or has elsewhere: decoding has made UTF-8
+// of ISO 8859-1, and the two ends may write a name in different characters.
 func forms(v string) [][]byte {
 	all := [][]byte{[]byte(v)}
 	latin := make([]byte, 0, len(v))
 	for _, r := range v {
 		if r > 0xFF {
-			return all
+			latin = nil
+			break
 		}
 		latin = append(latin, byte(r))
 	}
-	if !bytes.Equal(latin, all[0]) {
+	if latin != nil && !bytes.Equal(latin, all[0]) {
 		all = append(all, latin)
 	}
-	return all
+	text := v
+	for _, b := range all {
+		if name := vncharset.Guess(b); name != "" {
+			set, _ := vncharset.Lookup(name)
+			text = set.Decode(b)
+		}
+	}
+	if ascii(text) {
+		return all
+	}
+	for _, word := range []string{vncharset.NamesUTF8, vncharset.NamesTCVN3, vncharset.NamesVNI, vncharset.NamesCP1258, vncharset.NamesASCII} {
+		if n, err := vncharset.ParseNames(word); err == nil {
+			all = append(all, n.Write(text))
+		}
+	}
+	all = append(all, []byte(norm.NFD.String(text)))
+	return slices.DeleteFunc(all, func(b []byte) bool { return len(b) == 0 })
+}
+
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // whole: the text stands between delimiters or ends, but for blanks.

@@ -142,3 +142,25 @@ func FuzzScrub(f *testing.F) {
 		}
 	})
 }
+
+// Names in the fonts of old machines go like any other: what the bytes read as does not
+// matter, and neither does it that the other end writes the name in other characters.
+func TestScrubbedNamesOfOldFonts(t *testing.T) {
+	for name, text := range map[string]string{
+		"astm, TCVN3": "> <STX>1H|\\^&|||XN-550<CR>P|1||HN-00417||Nguy<xD4>n^Th<xDE> H<xB5>ng||19610402|F<CR>O|1|2601140027||^^^GLU|R<CR>R|1|^^^GLU|5.4|||||F||Tr<xC7>n Minh<CR>C|1|I|h<xE1>i Nguy<xD4>n^Th<xDE> H<xB5>ng|G<CR>L|1|N<CR><ETX><sum><CR><LF>\n",
+		"astm, VNI":   "> <STX>1H|\\^&<CR>P|1||HN-00417||Nguye<xE3>n^Th<xF2> Ha<xF8>ng||19610402|F<CR>O|1|2601140027||^^^GLU|R<CR>R|1|^^^GLU|5.4|||||F||Tra<xE0>n Minh<CR>L|1|N<CR><ETX><sum><CR><LF>\n",
+		"astm, both ends": "> <STX>1H|\\^&<CR>Q|1|^2601140027||ALL<CR>L|1|N<CR><ETX><sum><CR><LF>\n" +
+			"< <STX>1H|\\^&<CR>P|1||HN-00417||Nguy<xD4>n Th<xDE> H<xB5>ng<CR>O|1|2601140027||^^^GLU<CR>L|1|N<CR><ETX><sum><CR><LF>\n" +
+			"> <STX>1H|\\^&<CR>P|1||HN-00417<CR>O|1|2601140027||^^^GLU|R<CR>R|1|^^^GLU|5.4<CR>C|1|I|Nguyen Thi Hang fasted|G<CR>L|1|N<CR><ETX><sum><CR><LF>\n",
+		"hl7, ASCII declared": "> <VT>MSH|^~\\&|Mindray|BS|||20260114||ORU^R01|1|P|2.3.1||||0||ASCII<CR>PID|1||HN-00417||Nguy<xD4>n^Th<xDE> H<xB5>ng||19610402|F<CR>OBR|1||2601140027|GLU|||||||||||||Tr<xC7>n Minh<CR>OBX|1|NM|GLU||5.4||||||F<CR><FS><CR>\n",
+		"hl7, UTF-8 declared": "> <VT>MSH|^~\\&|Mindray|BS|||20260114||ORU^R01|1|P|2.3.1||||0||UNICODE UTF-8<CR>PID|1||HN-00417||Nguy<xD4>n^Th<xDE> H<xB5>ng||19610402|F<CR>OBR|1||2601140027|GLU|||||||||||||Tr<xC7>n Minh<CR>OBX|1|NM|GLU||5.4||||||F<CR><FS><CR>\n",
+		"hl7, TCVN3 declared": "> <VT>MSH|^~\\&|Mindray|BS|||20260114||ORU^R01|1|P|2.3.1||||0||TCVN3<CR>PID|1||HN-00417||Nguy<xD4>n^Th<xDE> H<xB5>ng||19610402|F<CR>OBR|1||2601140027|GLU|||||||||||||Tr<xC7>n Minh<CR>OBX|1|NM|GLU||5.4||||||F<CR><FS><CR>\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := checkScrubbed(t, []byte(text), "Nguy", "H\xB5ng", "Ha\xF8ng", "Th\xDE", "Tr\xC7n", "Tra\xE0n", "Minh", "Hang", "00417", "2601140027")
+			if !bytes.Contains(b, []byte("5.4")) || !bytes.Contains(b, []byte("GLU")) {
+				t.Errorf("%q", b)
+			}
+		})
+	}
+}
