@@ -278,6 +278,7 @@ func (w *world) open() {
 	for _, m := range w.machines {
 		w.desk.Analysers = append(w.desk.Analysers, m.Analyser)
 	}
+	w.machines[1].pusher = w.desk.Pusher(w.machines[1].Analyser, lab.Ways{Download: true, Cancel: true})
 	w.book, err = orders.Open(context.Background(), orders.Options{Store: w.store, Log: quiet, Now: w.now, Policy: orders.DefaultPolicy(), Committed: w.desk.Changed})
 	if err != nil {
 		w.t.Fatal(err)
@@ -312,6 +313,7 @@ func (w *world) open() {
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.works.Run(ctx) })
 	running.Go(func() { _ = w.sends.Run(ctx) })
+	running.Go(func() { _ = w.machines[1].pusher.Run(ctx) })
 	w.stop = func() {
 		cancel()
 		running.Wait()
@@ -704,12 +706,7 @@ func (w *world) query(s step) {
 		if y.Patient == nil || y.Patient.ID != whose {
 			w.fault("%s is given work of another patient than %s", m.Name, whose)
 		}
-		for _, v := range y.Services {
-			e, ok, err := w.book.Get(v.Order)
-			if err != nil || !ok || e.Version != v.Version {
-				w.fault("%s is given version %d of order %d, the newest is %d", m.Name, v.Version, v.Order, e.Version)
-			}
-		}
+		w.newest(m.Name, y)
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, codes) {
@@ -922,8 +919,56 @@ func (w *world) person(s step) {
 	w.must(err)
 }
 
-// push: see push_model_test.go, where the analysers that are told without asking are.
-func (w *world) push(step) {}
+// push tells the machine that takes orders without asking what there is to tell it: at
+// the moment when it is told that is what the model has.
+func (w *world) push(s step) {
+	p := w.machines[1].pusher
+	for range 100 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		job, err := p.Next(ctx)
+		cancel()
+		if err != nil {
+			return
+		}
+		told, err := job.Step()
+		w.must(err)
+		if told.None() || !strings.HasPrefix(told.Work.Specimen, w.name+"-") { // of the sequence before
+			job.Done(context.Background(), nil, nil)
+			continue
+		}
+		whose, codes := w.offered(w.machines[1], told.Work.Specimen)
+		w.say("b is told of %s without asking: %v, cancel %v", told.Work.Specimen, told.Work.Tests, told.Cancel)
+		if !told.Cancel {
+			w.toldWork(told.Work, whose, codes)
+		}
+		job.Done(context.Background(), nil, []error{nil, nil, lab.ErrUntold}[s.c%3])
+		if s.c%3 == 2 {
+			return
+		}
+	}
+}
+
+func (w *world) toldWork(x record.Work, whose string, codes []string) {
+	if x.Patient == nil || x.Patient.ID != whose {
+		w.fault("b is told work of another patient than %s", whose)
+	}
+	for _, t := range x.Tests {
+		if !slices.Contains(codes, t) {
+			w.fault("b is told %s of %s; by the rules there is %v", t, x.Specimen, codes)
+		}
+	}
+	w.newest("b", x)
+}
+
+// newest wants the newest version of each service that a machine is given.
+func (w *world) newest(machine string, x record.Work) {
+	for _, v := range x.Services {
+		e, ok, err := w.book.Get(v.Order)
+		if err != nil || !ok || e.Version != v.Version {
+			w.fault("%s is given version %d of order %d, the newest is %d", machine, v.Version, v.Order, e.Version)
+		}
+	}
+}
 
 // end lets everything come to its end, and looks at what the LIS has.
 func (w *world) end() {
