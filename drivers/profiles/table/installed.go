@@ -43,7 +43,7 @@ var installed = []installation{
 	{"Siemens Immulite 2000, 2000 XPi", "siemens-immulite-2000", ""},
 	{"Siemens Clinitek Status, DCA Vantage, Rapidlab", "siemens-clinitek-status siemens-dca-vantage siemens-rapidlab-348", "RAPIDPoint 500 has a protocol of its own, which Nhịp does not speak"},
 	{"Ortho Vitros 250, 350, 3600, 5600, ECi", "ortho-vitros ortho-vitros-eci", "the query of the ECi: only an answer was seen"},
-	{"Horiba Micros 60, Pentra, Yumizen H500", "horiba-pentra-xlr horiba-pentra-400 horiba-yumizen-h500", "Micros 60: a capture is known, not written; the query of the Yumizen H500: no source shows it"},
+	{"Horiba Micros 60, Pentra, Yumizen H500", "horiba-micros-60 horiba-pentra-xlr horiba-pentra-400 horiba-yumizen-h500", "the query of the Yumizen H500: no source shows it"},
 	{"Erba XL, EM, Mannheim; Humalyzer, HumaStar; Dymind", "erba-xl dymind-df5x", "Humalyzer, HumaStar: file or ASTM-like batch, known from the tests of a driver alone; not written"},
 	{"Snibe Maglumi 600, 800, X3", "snibe-maglumi", ""},
 	{"bioMérieux VIDAS, VITEK 2", "biomerieux-mini-vidas biomerieux-vitek-2", "orders to a VITEK 2 (mtmpr): results are received alone"},
