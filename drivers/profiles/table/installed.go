@@ -51,7 +51,7 @@ var installed = []installation{
 	{"Stago STA Compact, Satellite, STA-R", "stago-sta-compact", "STA-R names itself otherwise and was not at hand; the protocol of the Compact X is its own"},
 	{"Urine: DIRUI H-500, H-800, URIT, LabUMat, Combilyzer, ComboStik", "roche-urisys-1100 roche-cobas-u411 sysmex-uc-1000 sysmex-u-wam", "DIRUI, ComboStik: known from drivers alone, not written; LabUMat, URIT, Combilyzer: nothing that can be used"},
 	{"Blood gas: Radiometer ABL; IL GEM 3000, 3500", "radiometer-abl-735 werfen-gem-3500", "ABL90 and GEM 3000, 4000: no message was at hand"},
-	{"HbA1c: Tosoh G8, G11; Bio-Rad D-10; Premier Hb9210; Adams", "arkray-adams-a1c trinity-premier-hb9210", "D-10: known from drivers and example messages, not written; Tosoh G8, G11: no source"},
+	{"HbA1c: Tosoh G8, G11; Bio-Rad D-10; Premier Hb9210; Adams", "arkray-adams-a1c biorad-d-10 trinity-premier-hb9210", "Tosoh G8, G11: no source"},
 	{"Electrolytes: AVL 9180, ISE 3000, ILyte, Rapidlab", "ise-3000 siemens-rapidlab-348", "AVL 9180, ILyte: known from drivers alone, not written"},
 	{"Nihon Kohden Celltac; Swelab, Medonic; Mythic; Rayto", "orphee-mythic-22", "Celltac: known from a driver alone, not written; Swelab and Medonic send XML, which Nhịp does not read from a line; Rayto: no source"},
 	{"Cepheid GeneXpert; Roche cobas 4800, 5800, 6800, TaqMan; Abbott m2000", "cepheid-genexpert roche-cobas-4800 roche-cobas-5800 roche-cobas-6800 abbott-m2000", "COBAS TaqMan: only fragments of messages"},
