@@ -317,3 +317,23 @@ func TestEveryReasonHasItsWords(t *testing.T) {
 		}
 	}
 }
+
+// A result for a cancelled order, whoever ended it and however: held, with the reason,
+// whatever the policy is that looks at orders.
+func TestResultForACancelledOrderIsHeld(t *testing.T) {
+	for _, end := range []orders.Action{orders.Cancel, orders.Discontinue, orders.Replace} {
+		r := newRig(t)
+		r.says(orders.New, "A1", "P1", "27", noon(0), "GLU")
+		if got := r.asks(xn(Required), "27"); got != "P1:GLU" { // it had it already
+			t.Error(got)
+		}
+		r.says(end, "A1", "P1", "27", noon(0))
+		for _, policy := range []string{Required, Warn} {
+			for _, patient := range []string{"", "P1"} {
+				if got := said(r.results(xn(policy), "27", patient, "GLU")); got != "held order.over" {
+					t.Errorf("%d, %s: %s", end, policy, got)
+				}
+			}
+		}
+	}
+}
