@@ -8,7 +8,6 @@ dir=build/hospital
 rm -rf "$dir"
 mkdir -p "$dir"
 build/hwsim config --out "$dir/site.toml" --laboratory || exit 1
-build/nhip check --config "$dir/site.toml" || exit 1
 
 start() {
 	build/nhip run --config "$dir/site.toml" 2>>"$dir/gateway.log" &

@@ -77,7 +77,7 @@ type configCommand struct {
 	Data   string `help:"The gateway's data folder. Default: data, beside the file." type:"path" placeholder:"DIR"`
 	Serial bool   `help:"The oximeter on a pseudo terminal instead of TCP (Linux)."`
 
-	Laboratory bool `help:"A laboratory that works both ways instead, ten analysers on TCP and pseudo terminals (Linux), for the scenario twoway."`
+	Laboratory bool `help:"A laboratory that works both ways instead, twelve analysers on TCP and pseudo terminals (Linux), for the scenario twoway."`
 }
 
 func (c configCommand) Run() error {

@@ -88,6 +88,12 @@ func New(o Options) *Analyser { return &Analyser{o: o} }
 // Inject adds faults to those that are still due.
 func (a *Analyser) Inject(f Faults) { a.faults.inject(f) }
 
+// Renew makes at least these faults due: what is still due of an earlier time is not
+// done besides.
+func (a *Analyser) Renew(f Faults) {
+	a.faults.put(f, func(due, more int) int { return max(due, more) })
+}
+
 // Counters says how often each fault was done.
 func (a *Analyser) Counters() map[string]int { return a.faults.counters() }
 

@@ -35,23 +35,15 @@ type faults struct {
 	done map[string]int
 }
 
-func (f *faults) inject(more Faults) {
+func (f *faults) inject(more Faults) { f.put(more, func(due, more int) int { return due + more }) }
+
+// put joins the counts of what is due with more.
+func (f *faults) put(more Faults, join func(due, more int) int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.due.GarbleACK += more.GarbleACK
-	f.due.DropACK += more.DropACK
-	f.due.CorruptFrame += more.CorruptFrame
-	f.due.Noise += more.Noise
-	f.due.CutLine += more.CutLine
-	f.due.CutUnanswered += more.CutUnanswered
-	f.due.CutBeforeEOT += more.CutBeforeEOT
-	f.due.Abandon += more.Abandon
-	f.due.Stalls += more.Stalls
-	f.due.RefuseFrame += more.RefuseFrame
-	f.due.IgnoreFrame += more.IgnoreFrame
-	f.due.CutTaking += more.CutTaking
-	f.due.Contend += more.Contend
-	f.due.Refuse += more.Refuse
+	for _, count := range counts {
+		*count(&f.due) = join(*count(&f.due), *count(&more))
+	}
 	if more.StallFor > 0 {
 		f.due.StallFor = more.StallFor
 	}
@@ -59,6 +51,9 @@ func (f *faults) inject(more Faults) {
 		f.due.SplitEvery = more.SplitEvery
 	}
 }
+
+// counts are the faults that are counted.
+var counts = []func(*Faults) *int{garbleACK, dropACK, corruptFrame, noise, cutLine, cutUnanswered, cutBeforeEOT, abandon, refuseFrame, ignoreFrame, cutTaking, contend, refuse, stalls}
 
 // take reports whether the fault is due, and counts it as done.
 func (f *faults) take(name string, count func(*Faults) *int) bool {

@@ -31,10 +31,40 @@ listen = "HL7@"
 [mqtt]
 listen = "MQTT@"
 
+[[hl7_peer]]                     # orders for the analysers that take them
+name = "his"
+address = "127.0.0.1"
+application = "HIS"
+
 [[analyser]]                     # connects to the gateway
 name = "xn-1"
 profile = "sysmex-xn-l"
 port = "tcp-listen://XN@"
+to = ["lis"]
+
+[[analyser]]                     # asks for its orders; what has none goes on, marked
+name = "xn-2"
+profile = "sysmex-xn-l"
+port = "tcp-listen://XN2@"
+orders = "warn"
+sections = ["HM"]
+to = ["lis"]
+
+[[analyser]]                     # asks by HL7; what has no order is held
+name = "bs-1"
+profile = "mindray-bs"
+port = "mllp-listen://BS@"
+orders = "required"
+sections = ["CH"]
+to = ["lis"]
+
+[[analyser]]                     # is sent its orders, and told of cancels
+name = "gen-1"
+profile = "generic-astm"
+port = "tcp-listen://GEN@"
+orders = "required"
+send = "download"
+sections = ["GE"]
 to = ["lis"]
 
 [[analyser]]
@@ -54,6 +84,16 @@ name = "bc-1"
 profile = "mindray-bc-5380"
 port = "mllp-listen://BC@"
 to = ["lis"]
+
+[[order_code]]                   # what the HIS calls a blood count
+analyser = "xn-2"
+order = "CTM"
+tests = ["WBC", "RBC", "HGB", "PLT"]
+
+[[order_code]]
+analyser = "xn-2"
+order = "HCT"
+tests = ["HCT"]
 
 [[modality]]
 name = "ct-1"

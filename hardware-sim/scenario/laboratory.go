@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -108,12 +109,14 @@ type bench struct {
 	section  string
 	required bool
 	running  bool // specimens have running numbers, and not bar codes
+	waits    bool // it asks for nothing: it is sent its orders
 
 	mu      sync.Mutex
 	number  int // of specimens and runs
 	tubes   map[string]*tube
-	asking  string          // the specimen of the newest query
-	offered map[string]told // what came before the specimen did
+	asking  string               // the specimen of the newest query
+	open    map[string]time.Time // queries without an answer, and when they were made
+	offered map[string]told      // what came before the specimen did
 	sent    map[string]*tube
 }
 
@@ -171,7 +174,7 @@ func (h *hospital) systems() error {
 // furnish makes the n-th analyser of the configuration, which is told what to run.
 func (l *laboratory) furnish(n int, o analyser.Options) *analyser.Analyser {
 	a := l.site.Analysers[n]
-	b := &bench{lab: l, name: a.Name, required: a.Orders == "required", tubes: map[string]*tube{}, offered: map[string]told{}, sent: map[string]*tube{}}
+	b := &bench{lab: l, name: a.Name, required: a.Orders == "required", waits: a.Send == "download", tubes: map[string]*tube{}, offered: map[string]told{}, sent: map[string]*tube{}, open: map[string]time.Time{}}
 	if len(a.Sections) > 0 {
 		b.section = a.Sections[0]
 	}
@@ -279,10 +282,7 @@ func (l *laboratory) feed(ctx context.Context, b *bench) {
 // take is what the host says to the analyser.
 func (b *bench) take(a analyser.Answer) {
 	if a.Nothing {
-		b.mu.Lock()
-		t := b.tubes[b.asking]
-		b.mu.Unlock()
-		if t != nil {
+		if t := b.unknown(a); t != nil {
 			b.lab.truth.Nothing(b.name, t.specimen, t.run())
 			t.tell(told{}, true)
 		}
@@ -291,6 +291,28 @@ func (b *bench) take(a analyser.Answer) {
 	for _, o := range merged(a.Orders) {
 		b.order(o, a.Began)
 	}
+}
+
+// lateAnswer is how long an answer to a query may still come.
+const lateAnswer = 30 * time.Second
+
+// unknown is the specimen that the host says it has no order for; nil where the answer
+// does not name it and several were asked for.
+func (b *bench) unknown(a analyser.Answer) *tube {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.open, func(_ string, at time.Time) bool { return time.Since(at) > lateAnswer })
+	specimen := ""
+	switch {
+	case len(a.Orders) > 0 && a.Orders[0].Specimen != "":
+		specimen = a.Orders[0].Specimen
+	case b.o.Model.Protocol == analyser.HL7:
+		specimen = b.asking
+	case len(b.open) == 1:
+		specimen = b.asking
+	}
+	delete(b.open, specimen)
+	return b.tubes[specimen]
 }
 
 // merged puts the records of one specimen together, where each has one test.
@@ -311,8 +333,9 @@ func merged(all []analyser.Order) (out []analyser.Order) {
 func (b *bench) order(o analyser.Order, began time.Time) {
 	b.mu.Lock()
 	t := b.tubes[o.Specimen]
+	delete(b.open, o.Specimen)
 	b.mu.Unlock()
-	asked := t != nil && t.queried.Load()
+	asked := t != nil && t.queried.CompareAndSwap(true, false) // what comes of itself later is a download
 	if o.Action == "C" || o.Action == "CA" {
 		b.lab.truth.Withdrawn()
 		b.withdraw(t, o)
@@ -351,7 +374,7 @@ func (b *bench) withdraw(t *tube, o analyser.Order) {
 // ask is told of a query that is about to be sent.
 func (b *bench) ask(specimen string) {
 	b.mu.Lock()
-	b.asking = specimen
+	b.asking, b.open[specimen] = specimen, time.Now()
 	t := b.tubes[specimen]
 	b.mu.Unlock()
 	b.lab.truth.Asked(b.name, specimen)
@@ -443,11 +466,15 @@ func (b *bench) inquire(ctx context.Context, t *tube, tries int) bool {
 		t.mu.Lock()
 		t.nothing = false
 		t.mu.Unlock()
-		b.sim.Ask(t.specimen)
-		select {
-		case <-t.asked:
-		case <-ctx.Done():
-			return false
+		if b.waits {
+			b.lab.truth.Loaded(b.name, t.specimen)
+		} else {
+			b.sim.Ask(t.specimen)
+			select {
+			case <-t.asked:
+			case <-ctx.Done():
+				return false
+			}
 		}
 		if !t.hear(ctx, time.Duration(b.lab.cfg.Answer)) {
 			continue

@@ -117,6 +117,24 @@ orders = "required"
 sections = ["AU"]
 to = ["lis"]
 
+[[analyser]]                     # it asks for nothing: it is sent its orders, and told of cancels
+name = "gen-1"
+profile = "generic-astm"
+port = "tcp-listen://GEN1@"
+orders = "required"
+send = "download"
+sections = ["GE"]
+to = ["lis"]
+
+[[analyser]]                     # both, on a serial line
+name = "gen-2"
+profile = "generic-astm"
+port = "serial://TTY-gen-2?baud=9600"
+orders = "warn"
+send = "both"
+sections = ["GE2"]
+to = ["lis"]
+
 [[order_code]]
 analyser = "xn-1"
 order = "CTM"

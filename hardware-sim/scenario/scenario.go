@@ -183,6 +183,9 @@ func (e Event) bind(p peer) (func(), error) {
 	default:
 		switch part := p.part.(type) {
 		case *analyser.Analyser:
+			if e.Every > 0 { // on a line without traffic they would gather
+				return inject(e, part.Renew)
+			}
 			return inject(e, part.Inject)
 		case *lis.LIS:
 			return inject(e, part.Inject)

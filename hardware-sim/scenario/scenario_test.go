@@ -98,7 +98,7 @@ func TestTheWrittenConfigurationIsOneThatCanBePlayed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Analysers) != 4 || len(s.Modalities) != 2 || len(s.Monitors) != 2 || len(s.Destinations) != 2 || len(s.MQTTUsers) != 1 {
+	if len(s.Analysers) != 7 || len(s.Modalities) != 2 || len(s.Monitors) != 2 || len(s.Destinations) != 2 || len(s.MQTTUsers) != 1 {
 		t.Errorf("%+v", s)
 	}
 	seen := map[string]bool{}

@@ -175,9 +175,16 @@ func (l *Lab) CancelTaken(o *LabOrder) {
 
 // Asked says that an analyser is about to ask for a specimen.
 func (l *Lab) Asked(device, specimen string) {
+	l.Loaded(device, specimen)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.counts.Queries++
+}
+
+// Loaded says that a specimen is in an analyser that is to be sent its orders.
+func (l *Lab) Loaded(device, specimen string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, o := range l.by[join(device, specimen)] {
 		o.asked = l.log.now()
 	}
@@ -223,7 +230,10 @@ func (l *Lab) Told(t Told) {
 		l.differ("not ordered", id, "told to run %v, and nobody ordered anything", t.Tests)
 		return
 	}
-	since := l.since(of, t.Began)
+	since := t.Began.Add(-Grace)
+	if t.Asked {
+		since = l.since(of, t.Began)
+	}
 	for _, test := range t.Tests {
 		l.test(t, of, test, since)
 	}
@@ -237,7 +247,7 @@ func (l *Lab) Told(t Told) {
 func (l *Lab) since(of []*LabOrder, began time.Time) time.Time {
 	since := began.Add(-Grace)
 	for _, o := range of {
-		if o.asked.After(since) {
+		if o.asked.After(since) && (began.IsZero() || o.asked.Before(began)) {
 			since = o.asked
 		}
 	}
