@@ -1084,7 +1084,7 @@ func shrink(t *testing.T, sequence []step) []step {
 // handed out, no result under another patient's or a cancelled order, none lost, and no
 // older result last at the LIS.
 func TestInterleavingsOfOrdersAndResults(t *testing.T) {
-	sequences, seed := 80, uint64(time.Now().UnixNano())
+	sequences, seed := 60, uint64(time.Now().UnixNano())
 	if figures.Soak() {
 		sequences = 10_000
 	}
