@@ -145,11 +145,13 @@ func (c *Change) mark(m Mark) error {
 }
 
 // progressed takes a mark, and reports whether it says anything. What has a result
-// keeps it, whatever another device acknowledges later, until it is given back.
+// keeps it, whatever another device acknowledges later, until it is given back. A result
+// of an older version is none of a service that has begun anew since: it may be another
+// test now.
 func (e *Entry) progressed(m Mark) bool {
 	s := e.Service(m.Service)
 	switch {
-	case s == nil, s.At.After(m.At), m.Version != 0 && m.Version != e.Version && m.Progress != record.Resulted:
+	case s == nil, s.At.After(m.At), m.Version != 0 && m.Version != e.Version && (m.Progress != record.Resulted || s.Progress == record.Received):
 		return false
 	case s.Progress == record.Resulted && m.Progress != record.Resulted && m.Progress != record.Received:
 		return false

@@ -109,11 +109,9 @@ func (c *conversation) receive() error {
 	var text, last []byte
 	for number := 1; ; {
 		b, err := c.reply(2 * c.timing.Reply) // 30 s
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil // given up: neutral
-		}
 		if err != nil {
-			return err
+			c.taken(text, began) // what was acknowledged whole is kept, EOT or not
+			return quiet(err)    // after the time-out: neutral
 		}
 		switch b {
 		case eot:
