@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"nhip/hardware-sim/wire"
 	"nhip/storage"
 )
 
@@ -80,12 +79,12 @@ func (l *laboratory) open(name string, tcp, mllp, pty int) error {
 		case i < tcp+mllp:
 			add(i, "generic-hl7", "mllp-listen://127.0.0.1:0")
 		default:
-			p, err := wire.OpenPTY(l.b.path(fmt.Sprintf("%s-tty%d", name, i)))
+			p, err := openTerminal()
 			if err != nil {
 				return err
 			}
 			l.lines = append(l.lines, p.Close)
-			add(i, "generic-astm", "serial://"+p.Path)
+			add(i, "generic-astm", "serial://"+p.path())
 			l.devices = append(l.devices, blood(newInstrument(p), i))
 		}
 	}
