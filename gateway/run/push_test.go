@@ -69,7 +69,9 @@ func (s *site) given(number string) string {
 	for _, v := range views {
 		for _, x := range v.Services {
 			for _, g := range x.Analysers {
-				all = append(all, x.Code+" "+x.State+" "+x.Progress+" "+g.Device+" "+g.State)
+				// That something was sent is noted up to a tenth of a second later.
+				progress := strings.Replace(x.Progress, "sent", "received", 1)
+				all = append(all, x.Code+" "+x.State+" "+progress+" "+g.Device+" "+g.State)
 			}
 		}
 	}
