@@ -61,10 +61,10 @@ func (l *laboratory) specimen(ctx context.Context, b *bench, r *rand.Rand) {
 		l.yesterday(ctx, b, r, id)
 	}
 	if second := l.second(b, r); second != nil {
-		done := make(chan struct{})
+		done, services := make(chan struct{}), pick(r, second.services, 2)
 		l.tubes.Go(func() {
 			defer close(done)
-			o := l.place(ctx, second, system, patient, id, pick(r, second.services, 2), false)
+			o := l.place(ctx, second, system, patient, id, services, false)
 			l.life(ctx, second, rand.New(rand.NewPCG(l.seed, l.seed)), o, usual)
 		})
 		defer func() { <-done }()
