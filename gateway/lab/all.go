@@ -18,7 +18,7 @@ const mostAll = 200
 // query for all work is answered with. Who asks again is not given the same again.
 func (w *Work) untaken(ctx context.Context) (specimens []string, err error) {
 	now := w.desk.now()
-	err = w.desk.Orders.Laboratory(ctx, time.Time{}, func(e orders.Entry) bool {
+	err = w.desk.Orders.Laboratory(ctx, orders.LaboratoryQuery{}, func(e orders.Entry) bool {
 		for _, s := range e.Order.Services {
 			if s.State != record.Open || s.Progress == record.Resulted || w.has(e, s.ID) || len(w.tests(s, nil, now)) == 0 {
 				continue

@@ -313,6 +313,7 @@ func (w *world) open() {
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.works.Run(ctx) })
 	running.Go(func() { _ = w.sends.Run(ctx) })
+	running.Go(func() { w.desk.Recall(ctx) })
 	running.Go(func() { _ = w.machines[1].pusher.Run(ctx) })
 	w.stop = func() {
 		cancel()

@@ -150,18 +150,32 @@ func (p *Pusher) wakeAll() {
 // starts: an analyser that was away longer is not told any more.
 const overSince = 48 * time.Hour
 
-// Run looks at the specimens that are due, until ctx ends.
-func (p *Pusher) Run(ctx context.Context) error {
-	err := p.desk.Orders.Laboratory(ctx, p.desk.now().Add(-overSince), func(e orders.Entry) bool {
-		if now := p.desk.now(); p.concerned(e, now) {
-			p.specimens(e, now)
+// Recall has the pushers look at what was ordered before the gateway started: one reading
+// for all of them. Where no analyser is sent what it did not ask for, only the orders are
+// read of which one has something.
+func (d *Desk) Recall(ctx context.Context) {
+	q := orders.LaboratoryQuery{Given: true, Over: d.now().Add(-overSince)}
+	for _, p := range d.pushers {
+		q.Given = q.Given && !p.ways.Download
+	}
+	err := d.Orders.Laboratory(ctx, q, func(e orders.Entry) bool {
+		now := d.now()
+		for _, p := range d.pushers {
+			if p.concerned(e, now) {
+				p.specimens(e, now)
+			}
 		}
 		return true
 	})
 	if err != nil && ctx.Err() == nil {
-		p.desk.Log.Error("not all orders can be read that an analyser is to be told", "analyser", p.analyser.Name, "error", err)
+		d.Log.Error("not all orders can be read that analysers are to be told", "error", err)
 	}
-	for err = ctx.Err(); err == nil; {
+}
+
+// Run looks at the specimens that are due, until ctx ends.
+func (p *Pusher) Run(ctx context.Context) error {
+	err := ctx.Err()
+	for err == nil {
 		var id string
 		if id, err = p.takeTurn(ctx); err == nil {
 			err = p.decide(ctx, id)

@@ -316,7 +316,9 @@ func TestRunTellsWhatWasNotAcknowledged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	at := r.now // the clock of the rig is not for other goroutines
-	p := (&Desk{Orders: r.desk.Orders, Log: r.desk.Log, Now: func() time.Time { return at }}).Pusher(xn(Warn), delta)
+	again := &Desk{Orders: r.desk.Orders, Log: r.desk.Log, Now: func() time.Time { return at }}
+	p := again.Pusher(xn(Warn), delta)
+	again.Recall(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
 	job, err := p.Next(ctx)

@@ -121,16 +121,24 @@ func (e *Entry) forget(service int) {
 	e.Given = slices.DeleteFunc(e.Given, func(g Given) bool { return g.Service == service })
 }
 
-// Laboratory calls f for every laboratory order that is open, the oldest first, and for
-// those that are over since a time that is not zero, until f returns false.
-func (s *Store) Laboratory(ctx context.Context, since time.Time, f func(Entry) bool) error {
-	ids := s.openOf(record.LaboratoryOrder)
-	if !since.IsZero() {
+// A LaboratoryQuery says which laboratory orders are looked through.
+type LaboratoryQuery struct {
+	// Given: of the open ones only those of which a device has, or had, something. Others
+	// are not read.
+	Given bool
+	Over  time.Time // those that are over since then too; zero: none
+}
+
+// Laboratory calls f for the laboratory orders that are open, the oldest first, and then
+// for those that are over, until f returns false. It has one of them in memory at a time.
+func (s *Store) Laboratory(ctx context.Context, q LaboratoryQuery, f func(Entry) bool) error {
+	ids := s.openOf(record.LaboratoryOrder, q.Given)
+	if !q.Over.IsZero() {
 		keys, err := s.store.Keys(over, 0)
 		if err != nil {
 			return err
 		}
-		from := overKey(Entry{Over: since})
+		from := overKey(Entry{Over: q.Over})
 		for _, k := range keys {
 			if id, ok := idOf(k); ok && k > from {
 				ids = append(ids, id)

@@ -126,12 +126,17 @@ func hashes(o record.Order) []uint64 {
 // A mark is what is in memory of an open order. It is the value of its key in
 // order-open/, so that the index is read without the orders.
 type mark struct {
-	Format  int              `json:"f"`
+	Format  int32            `json:"f"`
+	Given   bool             `json:"g,omitempty"` // devices have, or had, something of it
 	Expires int64            `json:"x,omitempty"` // Unix seconds; 0: never
 	Kind    record.OrderKind `json:"k"`
 	Found   []uint64         `json:"h,omitempty"`
 	Steps   []stepMark       `json:"s,omitempty"`
 }
+
+// markVersion is the Format of a mark. Of an order with a mark of another one (1 has no
+// Given) the order itself is read.
+const markVersion = 2
 
 // A stepMark is what a worklist query is narrowed by.
 type stepMark struct {
@@ -140,7 +145,7 @@ type stepMark struct {
 }
 
 func markOf(e Entry) mark {
-	m := mark{Format: formatVersion, Kind: e.Order.Kind, Found: hashes(e.Order)}
+	m := mark{Format: markVersion, Given: len(e.Given) > 0, Kind: e.Order.Kind, Found: hashes(e.Order)}
 	if !e.Expires.IsZero() {
 		m.Expires = e.Expires.Unix()
 	}

@@ -102,7 +102,7 @@ func (s *Store) remember(key string, value []byte) {
 		return
 	}
 	var m mark
-	if err := json.Unmarshal(value, &m); err == nil && m.Format == formatVersion {
+	if err := json.Unmarshal(value, &m); err == nil && m.Format == markVersion {
 		s.index.put(id, m)
 		return
 	}

@@ -172,7 +172,7 @@ func (s *Store) entries(ctx context.Context, q Query, limit int) (all []Entry, m
 
 // newest are the open orders that came last.
 func (s *Store) newest(ctx context.Context, q Query, limit int) (all []Entry, more bool, err error) {
-	for _, id := range slices.Backward(s.openOf(record.OrderKind(q.Kind))) {
+	for _, id := range slices.Backward(s.openOf(record.OrderKind(q.Kind), false)) {
 		if err := ctx.Err(); err != nil {
 			return nil, false, err
 		}
@@ -191,12 +191,12 @@ func (s *Store) newest(ctx context.Context, q Query, limit int) (all []Entry, mo
 }
 
 // openOf are the IDs of the open orders of a kind, the oldest first; of all where it is
-// empty.
-func (s *Store) openOf(kind record.OrderKind) (ids []uint64) {
+// empty. given: only of those of which a device has, or had, something.
+func (s *Store) openOf(kind record.OrderKind, given bool) (ids []uint64) {
 	s.looking.RLock()
 	defer s.looking.RUnlock()
 	for id, m := range s.index.marks {
-		if kind == "" || m.Kind == kind {
+		if (kind == "" || m.Kind == kind) && (m.Given || !given) {
 			ids = append(ids, id)
 		}
 	}

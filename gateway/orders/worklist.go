@@ -66,5 +66,5 @@ func (q WorklistQuery) may(s stepMark) bool {
 // Pending gives the open orders of a kind in the order in which they came, for what
 // is sent to devices without their asking. An order that is gone meanwhile is left out.
 func (s *Store) Pending(ctx context.Context, kind record.OrderKind) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) { s.each(ctx, s.openOf(kind), yield) }
+	return func(yield func(Entry, error) bool) { s.each(ctx, s.openOf(kind, false), yield) }
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -35,6 +36,11 @@ func (g *Gateway) startPushers(desk *lab.Desk) {
 	for name, p := range g.pushers {
 		g.goRun("orders to "+name, p.Run)
 	}
+	g.goRun("orders to analysers", func(ctx context.Context) error {
+		desk.Recall(ctx)
+		debug.FreeOSMemory() // what reading them took
+		return nil
+	})
 }
 
 // untaken reads the analysers that do not take what they are sent.
