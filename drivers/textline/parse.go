@@ -88,6 +88,10 @@ func (p *parser) line(text string) {
 			p.problem("line %d cannot be split into fields", p.number)
 			return
 		}
+		if len(l.fields) > maxFields {
+			p.problem("line %d has more than %d fields; it is not read", p.number, maxFields)
+			return
+		}
 		if p.f.Titles && p.titles == nil {
 			p.takeTitles(l.fields)
 			return
@@ -115,10 +119,10 @@ func (p *parser) line(text string) {
 	p.problem("line %d is of no form that the profile declares", p.number)
 }
 
+// fields are those of a line; of one that has more than maxFields at least one more.
 func (p *parser) fields(text string) ([]string, error) {
 	if !p.f.Quotes {
-		fields := strings.SplitN(text, p.f.Separator, maxFields+1)
-		return fields[:min(len(fields), maxFields)], nil
+		return strings.SplitN(text, p.f.Separator, maxFields+1), nil
 	}
 	r := csv.NewReader(strings.NewReader(text))
 	r.Comma, _ = utf8.DecodeRuneInString(p.f.Separator)

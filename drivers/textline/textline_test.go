@@ -301,3 +301,24 @@ func TestARowOfAnotherWidthThanTheTitlesIsNotRead(t *testing.T) {
 		t.Errorf("%v %q", records, problems)
 	}
 }
+
+// A row that has more fields than are read is not read at all, and that is said: what its
+// last fields are is not known.
+func TestTooManyFieldsAreNotCut(t *testing.T) {
+	for _, quotes := range []bool{false, true} {
+		f := &textline.Format{Source: "test", Separator: ",", Quotes: quotes, Lines: []textline.Line{{
+			Matches: pattern(`^XT`), Record: item.Order, Columns: []textline.Column{{Name: "specimen", Place: textline.Place{Field: 2}}}}}}
+		most := "XT,S1" + strings.Repeat(",1", 4094)
+		if got, problems := records(t, f, most); len(got) != 1 || len(problems) > 0 {
+			t.Errorf("quotes %v: 4096 fields: %d records, problems %q", quotes, len(got), problems)
+		}
+		got, problems := records(t, f, "XT,S0\n"+most+",1\n")
+		if len(got) != 1 || len(problems) != 1 || !strings.Contains(problems[0], "line 2 has more than 4096 fields") {
+			t.Errorf("quotes %v: 4097 fields: %d records, problems %q", quotes, len(got), problems)
+		}
+	}
+	f := &textline.Format{Source: "test", Separator: ",", Titles: true, Lines: []textline.Line{{Matches: pattern(`^XT`), Record: item.Order}}}
+	if _, problems := records(t, f, strings.Repeat("a,", 4096)+"a\n"); len(problems) != 1 {
+		t.Errorf("4097 titles: problems %q", problems)
+	}
+}
