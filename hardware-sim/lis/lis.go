@@ -69,6 +69,7 @@ type LIS struct {
 	total  int
 	other  int
 	serial int
+	served int64 // connections
 }
 
 // New returns a LIS that does not listen yet.
@@ -124,6 +125,10 @@ func (l *LIS) Run(ctx context.Context, address string, ready func(net.Addr)) err
 
 func (l *LIS) serve(ctx context.Context, c net.Conn) {
 	r := bufio.NewReader(c)
+	l.mu.Lock()
+	l.served++
+	number := l.served
+	l.mu.Unlock()
 	for {
 		message, err := wire.ReadBlock(r)
 		if err != nil {
@@ -132,15 +137,15 @@ func (l *LIS) serve(ctx context.Context, c net.Conn) {
 			}
 			return
 		}
-		if !l.take(ctx, c, message) {
+		if !l.take(ctx, c, number, message) {
 			return
 		}
 	}
 }
 
-// take records and answers one message. It reports whether the connection goes
-// on.
-func (l *LIS) take(ctx context.Context, c net.Conn, message []byte) bool {
+// take records and answers one message of the numbered connection. It reports whether
+// that goes on.
+func (l *LIS) take(ctx context.Context, c net.Conn, number int64, message []byte) bool {
 	if l.o.Release2 {
 		if is, ok := wire.IsCommit(message); is {
 			l.did(map[bool]string{true: "committed", false: "not committed"}[ok])
@@ -172,7 +177,7 @@ func (l *LIS) take(ctx context.Context, c net.Conn, message []byte) bool {
 	l.mu.Unlock()
 	sum := sha256.Sum256(message)
 	d.Destination, d.Name, d.Digest = l.o.Name, msh.Field(10), hex.EncodeToString(sum[:])
-	d.Outcome, d.Answer = outcome, answer
+	d.Connection, d.Outcome, d.Answer = number, outcome, answer
 	if l.o.Received != nil {
 		l.o.Received(d)
 	}

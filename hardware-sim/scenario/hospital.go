@@ -72,6 +72,7 @@ type hospital struct {
 	peers []peer
 	watch *monitor.Watcher
 	lab   *laboratory // nil: no orders are played
+	held  int         // messages that the gateway held before
 }
 
 const (
@@ -119,6 +120,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	h.lab.open(ctx)
 	h.timeline(ctx, events)
 	h.drain(ctx, &devices)
+	unheld := h.unheld(ctx)
 	cause := context.Cause(ctx)
 	cancel(nil)
 	devices.Wait()
@@ -126,7 +128,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if cause != nil && !errors.Is(cause, context.Canceled) {
 		return Report{}, cause
 	}
-	return h.report(), h.truth.Err()
+	report := h.report()
+	if report.Laboratory != nil {
+		report.Laboratory.NotHeld = unheld
+	}
+	return report, h.truth.Err()
 }
 
 func (p peer) destination() bool { return p.kind == kindLIS || p.kind == kindPACS }
@@ -138,7 +144,8 @@ func (h *hospital) awaken(ctx context.Context) {
 		return
 	}
 	for deadline := time.Now().Add(waking); ; {
-		_, err := h.o.Site.Listen()
+		is, err := h.o.Site.ask()
+		h.held = is.Counts.Held
 		if err == nil && (h.watch == nil || h.watch.Connected()) {
 			return
 		}
@@ -268,6 +275,28 @@ func (h *hospital) drain(ctx context.Context, devices *sync.WaitGroup) {
 			fmt.Fprintf(h.o.Out, "  draining: %d not there yet, such as %v\n", h.truth.Outstanding(), h.truth.Missing(3))
 		}
 	}
+}
+
+// unheld is how many results fewer the gateway holds than it has kept for a person, by
+// what it shows; it has the drain time to hold them.
+func (h *hospital) unheld(ctx context.Context) int {
+	if h.lab == nil || h.o.Site.status == "" {
+		return 0
+	}
+	kept := h.truth.Report().Kept
+	shown := 0
+	for began := time.Now(); time.Since(began) < time.Duration(h.o.Scenario.Drain); {
+		if is, err := h.o.Site.ask(); err == nil {
+			if shown = is.Counts.Held - h.held; shown >= kept {
+				return 0
+			}
+		}
+		if !wire.Wait(ctx, 200*time.Millisecond) {
+			return 0
+		}
+	}
+	fmt.Fprintf(h.o.Out, "the gateway was to keep %d messages for a person, and shows %d\n", kept, max(shown, 0))
+	return kept - max(shown, 0)
 }
 
 func (h *hospital) report() Report {

@@ -133,7 +133,7 @@ func TestTheReportSaysWhatAGatewayDoesWrong(t *testing.T) {
 		{"doubles one", third(func(oru string) []string {
 			return []string{oru, strings.Replace(oru, "|T000003|", "|T900003|", 1)}
 		}), truth.Counts{Doubled: 1}},
-		{"repeats one", third(func(oru string) []string { return []string{oru, oru} }), truth.Counts{Repeats: 1}},
+		{"repeats one that was accepted", third(func(oru string) []string { return []string{oru, oru} }), truth.Counts{Doubled: 1, Repeats: 1}},
 		{"changes a unit", third(func(oru string) []string { return []string{strings.Replace(oru, "g/dl", "g/l", 1)} }), truth.Counts{Changed: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -203,5 +203,26 @@ func TestAnAddressThatIsTakenEndsTheRunInWords(t *testing.T) {
 	_, err = Run(t.Context(), Options{Site: site, Scenario: s, Out: io.Discard, Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "lis: ") || time.Since(began) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+func TestWhatIsKeptForAPersonHasToBeShown(t *testing.T) {
+	held := 3
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"counts": map[string]int{"held": held}})
+	}))
+	defer page.Close()
+	log := truth.New(nil, time.Now)
+	for _, id := range []string{"1", "2"} {
+		log.Offer(truth.Item{Kind: truth.ORU, ID: id, Key: id, To: []string{"lis"}, Kept: func() string { return "the order was cancelled" }})
+		log.Acknowledge(id)
+	}
+	h := &hospital{o: Options{Site: &Site{status: page.URL}, Scenario: &Scenario{Drain: wire.Duration(time.Minute)}, Out: io.Discard}, truth: log, lab: &laboratory{}, held: 1}
+	if n := h.unheld(t.Context()); n != 0 {
+		t.Errorf("%d of two are not held", n)
+	}
+	held, h.o.Scenario.Drain = 2, wire.Duration(time.Millisecond)
+	if n := h.unheld(t.Context()); n != 1 {
+		t.Errorf("%d are not held, should be 1", n)
 	}
 }

@@ -220,21 +220,31 @@ var client = http.Client{Timeout: 5 * time.Second}
 
 // Listen asks the gateway where it listens.
 func (s *Site) Listen() (Listen, error) {
-	var status struct {
-		Listen Listen `json:"listen"`
-	}
+	status, err := s.ask()
+	return status.Listen, err
+}
+
+// A status is what is asked of the gateway's.
+type status struct {
+	Listen Listen `json:"listen"`
+	Counts struct {
+		Held int `json:"held"` // messages that wait for a person
+	} `json:"counts"`
+}
+
+func (s *Site) ask() (found status, err error) {
 	if s.status == "" {
-		return Listen{}, errors.New("no console to ask: give --status URL")
+		return found, errors.New("no console to ask: give --status URL")
 	}
 	r, err := client.Get(s.status)
 	if err != nil {
-		return Listen{}, err
+		return found, err
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
-		return Listen{}, fmt.Errorf("%s: %s", s.status, r.Status)
+		return found, fmt.Errorf("%s: %s", s.status, r.Status)
 	}
-	return status.Listen, json.NewDecoder(r.Body).Decode(&status)
+	return found, json.NewDecoder(r.Body).Decode(&found)
 }
 
 // A port is a device's port as the gateway's configuration writes it.

@@ -89,17 +89,18 @@ type LabCounts struct {
 	NeverRun     int `json:"never_run"`     // orders that hold, were asked for, and were never handed out
 	Unfinished   int `json:"unfinished"`    // specimens that were not done when the time was over
 	Refused      int `json:"orders_refused"`
+	NotHeld      int `json:"not_held"` // kept for a person as far as can be seen here, and the gateway has fewer to show
 }
 
 func (c LabCounts) good() bool {
-	return c.Orders > 0 && c.Tests > 0 && c.CancelledRun+c.OldVersion+c.NotOrdered+c.Denied+c.Incomplete+c.NeverRun+c.Unfinished+c.Refused == 0
+	return c.Orders > 0 && c.Tests > 0 && c.CancelledRun+c.OldVersion+c.NotOrdered+c.Denied+c.Incomplete+c.NeverRun+c.Unfinished+c.Refused+c.NotHeld == 0
 }
 
 func (c LabCounts) writeText(w io.Writer, misfiled, kept int) {
 	fmt.Fprintf(w, "laboratory: orders %d, changes %d, cancels %d, queries %d, answers %d, no order %d, downloads %d, withdrawn %d, tests run %d, filed under their order %d, kept for a person %d, cancelled after they were handed out %d\n",
 		c.Orders, c.Changes, c.Cancels, c.Queries, c.Answers, c.Nothing, c.Downloads, c.Withdrawn, c.Tests, c.Filed, kept, c.Crossed)
-	fmt.Fprintf(w, "laboratory: misfiled %d, CANCELLED RUN %d, older version %d, not ordered %d, denied %d, left out %d, never run %d, unfinished %d, orders refused %d\n",
-		misfiled, c.CancelledRun, c.OldVersion, c.NotOrdered, c.Denied, c.Incomplete, c.NeverRun, c.Unfinished, c.Refused)
+	fmt.Fprintf(w, "laboratory: misfiled %d, CANCELLED RUN %d, older version %d, not ordered %d, denied %d, left out %d, never run %d, unfinished %d, orders refused %d, not held %d\n",
+		misfiled, c.CancelledRun, c.OldVersion, c.NotOrdered, c.Denied, c.Incomplete, c.NeverRun, c.Unfinished, c.Refused, c.NotHeld)
 }
 
 // NewLab adds the laboratory's orders to a log.

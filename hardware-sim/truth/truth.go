@@ -10,7 +10,9 @@
 //   - lost: received, and neither delivered nor held at the end;
 //   - doubled: one item arrived under two names (message control IDs, sequence
 //     numbers), more than the device itself sent it again. A repeat under the
-//     same name is counted apart: that is how a delivery at least once looks;
+//     same name is counted apart: that is how a delivery at least once looks. On the
+//     connection on which it was accepted it is doubled all the same, for nothing was
+//     lost there, and nobody has begun anew;
 //   - changed: a code, value, unit, flag, status, time or specimen differs, one
 //     is missing or was never sent, the bytes of a data set differ, a name came
 //     back with other bytes, or something arrived that should not;
@@ -94,7 +96,8 @@ type Delivery struct {
 	Digest      string   `json:"digest,omitempty"` // of the bytes as received; equal names must have equal digests
 	Patient     string   `json:"patient,omitempty"`
 	Results     []Result `json:"results,omitempty"`
-	Faults      []string `json:"faults,omitempty"` // what the destination itself found wrong with it
+	Faults      []string `json:"faults,omitempty"`     // what the destination itself found wrong with it
+	Connection  int64    `json:"connection,omitempty"` // that it came on, where the destination tells them apart; from 1
 	Outcome     Outcome  `json:"outcome"`
 	Answer      string   `json:"answer"` // the answer, in words or as a code
 }
@@ -133,8 +136,17 @@ type arrival struct {
 }
 
 type named struct {
-	item   *item
-	digest string
+	item     *item
+	digest   string
+	accepted int64 // the connection on which it was accepted last; 0: none
+}
+
+// took notes where a name was accepted.
+func (n named) took(d Delivery) named {
+	if d.Outcome == Accepted {
+		n.accepted = d.Connection
+	}
+	return n
 }
 
 // A Log keeps the ground truth. All methods may be called concurrently.
@@ -268,11 +280,16 @@ func (l *Log) Arrive(d Delivery) {
 			l.changed[d.Kind]++
 			l.differ("changed", d.Kind, l.id(n.item, d), "the name "+d.Name+" came back with other bytes")
 		}
+		if n.accepted != 0 && n.accepted == d.Connection {
+			l.doubled[d.Kind]++
+			l.differ("doubled", d.Kind, l.id(n.item, d), "the name "+d.Name+" came again on the connection on which it was accepted")
+		}
+		l.names[name] = n.took(d)
 		l.settle(n.item, d)
 		return
 	}
 	i := l.find(d)
-	l.names[name] = named{i, d.Digest}
+	l.names[name] = named{item: i, digest: d.Digest}.took(d)
 	if i == nil {
 		l.unknown[d.Kind]++
 		l.changed[d.Kind]++

@@ -158,6 +158,17 @@ func TestTheRulesOfTheComparison(t *testing.T) {
 				l.Arrive(with(oru("M"+id, "27", Accepted), func(d *Delivery) { d.Results[0].Code = id }))
 			}
 		}, Counts{Received: 2, Delivered: 2, OutOfOrder: 1}},
+		{"again under the same name, where it was accepted", func(l *Log) {
+			l.Offer(message("xn-1/1", "27", "lis"))
+			l.Acknowledge("xn-1/1")
+			on := func(connection int64, o Outcome) {
+				l.Arrive(with(oru("M1", "27", o), func(d *Delivery) { d.Connection = connection }))
+			}
+			on(1, Unanswered)
+			on(1, Accepted) // the first had no answer
+			on(2, Accepted) // its answer may not have come
+			on(2, Accepted)
+		}, Counts{Received: 1, Delivered: 1, Repeats: 3, Doubled: 1}},
 		{"not watched", func(l *Log) {
 			l.Offer(message("xn-1/1", "27", "lis"))
 			l.Acknowledge("xn-1/1")
