@@ -189,6 +189,8 @@ func TestLIS01(t *testing.T) {
 		{"6.3/any other character is a NAK", "offer +20ms <ENQ ACK <1 x <1 ENQ <1 ACK <2", hostEnd},
 		{"6.3.5/receiver interrupt: EOT in place of ACK accepts the frame", "offer +20ms <ENQ ACK <1 EOT <2 ACK <EOT =sent", hostEnd},
 		{"6.3.5/receiver interrupt of the last frame", "offer +20ms <ENQ ACK <1 ACK <2 EOT <EOT =sent", hostEnd},
+		{"6.3.5/EOT behind a bid of the instrument ends that, and accepts no frame", "offer +20ms <ENQ ACK <1 ACK <2 ENQ <2 EOT <EOT =failed1", hostEnd},
+		{"6.3.5/a frame that is acknowledged behind a bid is accepted", "offer +20ms <ENQ ACK <1 ENQ <1 ACK <2 EOT <EOT =sent", hostEnd},
 		{"6.4/neutral behind EOT: a late ACK is nothing", "offer +20ms <ENQ ACK <1 ACK <2 ACK <EOT =sent ACK NAK +60s ENQ <ACK", hostEnd},
 		{"6.5.1.2/six times not accepted: given up", "offer +20ms <ENQ ACK <1" + six(" NAK <1", 5) + " NAK <EOT =failed0", hostEnd},
 		{"6.5.1.2/the count is of one frame", "offer +20ms <ENQ ACK <1" + six(" NAK <1", 5) + " ACK <2" + six(" NAK <2", 5) + " ACK <EOT =sent", hostEnd},
