@@ -285,11 +285,15 @@ func (h *hospital) unheld(ctx context.Context) int {
 	}
 	kept := h.truth.Report().Kept
 	shown := 0
-	for began := time.Now(); time.Since(began) < time.Duration(h.o.Scenario.Drain); {
+	for until := time.Now().Add(time.Duration(h.o.Scenario.Drain)); ; {
 		if is, err := h.o.Site.ask(); err == nil {
-			if shown = is.Counts.Held - h.held; shown >= kept {
-				return 0
-			}
+			shown = is.Counts.Held - h.held
+		}
+		if shown >= kept {
+			return 0
+		}
+		if time.Now().After(until) {
+			break
 		}
 		if !wire.Wait(ctx, 200*time.Millisecond) {
 			return 0

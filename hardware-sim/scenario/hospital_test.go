@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,9 +208,10 @@ func TestAnAddressThatIsTakenEndsTheRunInWords(t *testing.T) {
 }
 
 func TestWhatIsKeptForAPersonHasToBeShown(t *testing.T) {
-	held := 3
+	var held atomic.Int64
+	held.Store(3)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(map[string]any{"counts": map[string]int{"held": held}})
+		json.NewEncoder(w).Encode(map[string]any{"counts": map[string]int64{"held": held.Load()}})
 	}))
 	defer page.Close()
 	log := truth.New(nil, time.Now)
@@ -221,7 +223,8 @@ func TestWhatIsKeptForAPersonHasToBeShown(t *testing.T) {
 	if n := h.unheld(t.Context()); n != 0 {
 		t.Errorf("%d of two are not held", n)
 	}
-	held, h.o.Scenario.Drain = 2, wire.Duration(time.Millisecond)
+	held.Store(2)
+	h.o.Scenario.Drain = wire.Duration(time.Millisecond)
 	if n := h.unheld(t.Context()); n != 1 {
 		t.Errorf("%d are not held, should be 1", n)
 	}
