@@ -32,6 +32,7 @@ type Sender struct {
 	next    int  // the frame that is on its way
 	refused int  // how often it, or ENQ, was refused
 	late    bool // the frames are made when the bid is accepted
+	bid     bool // the other side bid for the line where it had to answer the frame
 }
 
 // NewSender returns a sender in the neutral state.
@@ -98,10 +99,14 @@ func (s *Sender) receive(b byte) []Action {
 			return []Action{Wait{InstrumentTimer}}
 		}
 	case transferring: // section 6.3: any other character is a NAK
-		switch b {
-		case ACK, EOT: // EOT: accepted, and please stop; which the sender may ignore, 6.3.5
-			s.next, s.refused = s.next+1, 0
+		switch {
+		case b == ACK, b == EOT && !s.bid: // EOT: accepted, and please stop; which the sender may ignore, 6.3.5
+			s.next, s.refused, s.bid = s.next+1, 0, false
 			return s.frame()
+		case b == EOT: // the end of that bid: it has left our session, and accepts nothing
+			return s.fail("the other side left the session and bid for the line")
+		case b == ENQ:
+			s.bid = true
 		}
 		if s.refused++; s.refused == attempts {
 			s.state = idle
