@@ -223,77 +223,101 @@ func (p Policy) Backoff(n int, jitter float64) time.Duration {
 func (p Policy) Step(d Delivery, e Event, now time.Time, jitter float64) (Delivery, Action) {
 	switch d.State {
 	case Waiting, Unanswered:
-		switch e.Kind {
-		case Send:
-			d.unanswered = d.State == Unanswered
-			d.State, d.Since = Sending, now
-			return d, Transmit
-		case Restart:
-			if d.State == Unanswered {
-				return p.unclear(d, 0, reason.New(reason.Restarted), now)
-			}
-		case Discard:
-			return d.end(Discarded, now), Drop
-		case Expire:
-			return d.end(Expired, now), Drop
-		}
+		return p.queued(d, e, now)
 	case Sending:
-		if !e.Answer.IsZero() {
-			d.Answer = e.Answer
-		}
-		switch e.Kind {
-		case Accepted:
-			return d.end(Delivered, now), Finish
-		case Refused:
-			d.Attempts++
-			return d.hold(e.Why, now), Alarm
-		case Rejected:
-			d.Attempts++
-			d.Rejections++
-			if d.Rejections >= p.MaxRejections {
-				e.Why.Times = d.Rejections
-				return d.hold(e.Why, now), Alarm
-			}
-			return d.wait(Waiting, p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
-		case Unclear:
-			d.Attempts++
-			return p.unclear(d, p.Backoff(d.Attempts, jitter), e.Why, now)
-		case Commit:
-			return d.wait(Committed, p.Process, reason.Reason{}, now), Nothing
-		case NotSent: // the Worker waits for the link
-			if d.unanswered {
-				return d.wait(Unanswered, 0, e.Why, now), Nothing
-			}
-			return d.wait(Waiting, 0, e.Why, now), Nothing
-		case Restart:
+		return p.sending(d, e, now, jitter)
+	case Committed:
+		return p.committed(d, e, now)
+	case Held:
+		return p.held(d, e, now)
+	}
+	return d, Nothing
+}
+
+// queued is Step of a delivery that is Waiting or Unanswered.
+func (p Policy) queued(d Delivery, e Event, now time.Time) (Delivery, Action) {
+	switch e.Kind {
+	case Send:
+		d.unanswered = d.State == Unanswered
+		d.State, d.Since = Sending, now
+		return d, Transmit
+	case Restart:
+		if d.State == Unanswered {
 			return p.unclear(d, 0, reason.New(reason.Restarted), now)
 		}
-	case Committed:
-		if !e.Answer.IsZero() {
-			d.Answer = e.Answer
-		}
-		switch e.Kind {
-		case Accepted:
-			return d.end(Delivered, now), Finish
-		case Refused, Rejected:
+	case Discard:
+		return d.end(Discarded, now), Drop
+	case Expire:
+		return d.end(Expired, now), Drop
+	}
+	return d, Nothing
+}
+
+// sending is Step of a delivery that is under way.
+func (p Policy) sending(d Delivery, e Event, now time.Time, jitter float64) (Delivery, Action) {
+	if !e.Answer.IsZero() {
+		d.Answer = e.Answer
+	}
+	switch e.Kind {
+	case Accepted:
+		return d.end(Delivered, now), Finish
+	case Refused:
+		d.Attempts++
+		return d.hold(e.Why, now), Alarm
+	case Rejected:
+		d.Attempts++
+		d.Rejections++
+		if d.Rejections >= p.MaxRejections {
+			e.Why.Times = d.Rejections
 			return d.hold(e.Why, now), Alarm
-		case Overdue:
-			return d.hold(reason.New(reason.Unprocessed, p.Process.String()), now), Alarm
-		case Discard:
-			return d.end(Discarded, now), Drop
 		}
-	case Held:
-		switch e.Kind {
-		case Accepted:
-			if d.Reason.Code == reason.Unprocessed {
-				return d.end(Delivered, now), Finish
-			}
-		case Release:
-			d.Attempts, d.Rejections = 0, 0
-			return d.wait(Waiting, 0, reason.New(reason.Released), now), Nothing
-		case Discard:
-			return d.end(Discarded, now), Drop
+		return d.wait(Waiting, p.Backoff(d.Attempts, jitter), e.Why, now), Nothing
+	case Unclear:
+		d.Attempts++
+		return p.unclear(d, p.Backoff(d.Attempts, jitter), e.Why, now)
+	case Commit:
+		return d.wait(Committed, p.Process, reason.Reason{}, now), Nothing
+	case NotSent: // the Worker waits for the link
+		if d.unanswered {
+			return d.wait(Unanswered, 0, e.Why, now), Nothing
 		}
+		return d.wait(Waiting, 0, e.Why, now), Nothing
+	case Restart:
+		return p.unclear(d, 0, reason.New(reason.Restarted), now)
+	}
+	return d, Nothing
+}
+
+// committed is Step of a delivery that the peer has, and has not answered for yet.
+func (p Policy) committed(d Delivery, e Event, now time.Time) (Delivery, Action) {
+	if !e.Answer.IsZero() {
+		d.Answer = e.Answer
+	}
+	switch e.Kind {
+	case Accepted:
+		return d.end(Delivered, now), Finish
+	case Refused, Rejected:
+		return d.hold(e.Why, now), Alarm
+	case Overdue:
+		return d.hold(reason.New(reason.Unprocessed, p.Process.String()), now), Alarm
+	case Discard:
+		return d.end(Discarded, now), Drop
+	}
+	return d, Nothing
+}
+
+// held is Step of a delivery that waits for a person.
+func (p Policy) held(d Delivery, e Event, now time.Time) (Delivery, Action) {
+	switch e.Kind {
+	case Accepted:
+		if d.Reason.Code == reason.Unprocessed {
+			return d.end(Delivered, now), Finish
+		}
+	case Release:
+		d.Attempts, d.Rejections = 0, 0
+		return d.wait(Waiting, 0, reason.New(reason.Released), now), Nothing
+	case Discard:
+		return d.end(Discarded, now), Drop
 	}
 	return d, Nothing
 }

@@ -385,12 +385,7 @@ func (w *Worker) settle(it Item, e Event) {
 	w.wake()
 	free := make(chan error, 1)
 	if e.Kind == NotSent {
-		if !w.until.After(now) {
-			w.failures++
-			p := Policy{First: w.Policy.First, Max: w.LinkMax}
-			w.until = now.Add(p.Backoff(w.failures, rand.Float64()))
-		}
-		w.setLink("unreachable", e.Why, 0, now)
+		w.unreachable(e.Why, now)
 		if w.Policy.Unanswered != Hold { // nothing on disk changes
 			<-w.slots
 			return
@@ -406,15 +401,7 @@ func (w *Worker) settle(it Item, e Event) {
 		w.link.Delivered++
 		w.setLink("sending", reason.Reason{}, 0, now)
 		settled := Settled{At: now, How: Delivered, Ref: it.About, Group: it.Group, Ticket: it.Ticket, Answer: e.Answer}
-		w.save(free, func(b *storage.Batch) {
-			b.Remove(queue, it.Seq)
-			b.Put(DeliveredKey(w.Destination, it.Mark), settled.Encode())
-			b.Add(CountQueued, -1)
-			b.Add(CountDelivered, 1)
-			if w.Also != nil {
-				w.Also(b, settled)
-			}
-		})
+		w.save(free, func(b *storage.Batch) { w.delivered(b, it, settled) })
 	case Alarm:
 		w.setLink("sending", reason.Reason{}, 0, now)
 		w.Log.Error("held", "destination", w.Destination, "id", it.ID, "item", it.Seq, "reason", e.Why)
@@ -440,6 +427,27 @@ func (w *Worker) settle(it Item, e Event) {
 			told <- err
 		}
 	}()
+}
+
+// unreachable puts off what is sent next; w.mu is held.
+func (w *Worker) unreachable(why reason.Reason, now time.Time) {
+	if !w.until.After(now) {
+		w.failures++
+		p := Policy{First: w.Policy.First, Max: w.LinkMax}
+		w.until = now.Add(p.Backoff(w.failures, rand.Float64()))
+	}
+	w.setLink("unreachable", why, 0, now)
+}
+
+// delivered adds to a batch that an item arrived.
+func (w *Worker) delivered(b *storage.Batch, it Item, settled Settled) {
+	b.Remove(Queue(w.Destination), it.Seq)
+	b.Put(DeliveredKey(w.Destination, it.Mark), settled.Encode())
+	b.Add(CountQueued, -1)
+	b.Add(CountDelivered, 1)
+	if w.Also != nil {
+		w.Also(b, settled)
+	}
 }
 
 // save puts a change into the line; w.mu is held.

@@ -212,27 +212,10 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 	}
 	table := r.table(c.Name) // one for all of the entry
 	if r.report() == 0 {
-		o.consume("query", x.Queries)
-		for code, n := range x.Undeclared {
-			if !table.knows(code) {
-				o.note("undeclared code", n)
-			}
-		}
-		for _, n := range x.Ignored {
-			o.note("ignored code", n)
-		}
-		o.note("problem", len(x.Problems))
-		if len(x.Doubts) > 0 && e.Kind != intake.KindHL7 {
-			o.doubt = &x.Doubts[0]
-		}
+		o.beside(x, e, table)
 	}
 	to, why := r.routes.For(c.Name, route.HL7)
-	practice := ""
-	if e.Kind == intake.KindHL7 {
-		if m, _ := hl7.Parse(body); m != nil {
-			practice = notProduction(m)
-		}
-	}
+	practice := practiceOf(e, body)
 	for i, rep := range x.Reports {
 		if n := r.report(); n > 0 && n != i+1 {
 			continue
@@ -275,6 +258,35 @@ func (r *reader) reports(o *outcome, c Connection, e intake.Entry, body []byte, 
 		for _, d := range to {
 			r.render(o, rep, of, d, e, now.In(c.Zone), old, table)
 		}
+	}
+}
+
+// practiceOf is what an HL7 message says that makes it none of production.
+func practiceOf(e intake.Entry, body []byte) string {
+	if e.Kind != intake.KindHL7 {
+		return ""
+	}
+	m, _ := hl7.Parse(body)
+	if m == nil {
+		return ""
+	}
+	return notProduction(m)
+}
+
+// beside notes what a message has beside its reports.
+func (o *outcome) beside(x profile.Extraction, e intake.Entry, table *CodeTable) {
+	o.consume("query", x.Queries)
+	for code, n := range x.Undeclared {
+		if !table.knows(code) {
+			o.note("undeclared code", n)
+		}
+	}
+	for _, n := range x.Ignored {
+		o.note("ignored code", n)
+	}
+	o.note("problem", len(x.Problems))
+	if len(x.Doubts) > 0 && e.Kind != intake.KindHL7 {
+		o.doubt = &x.Doubts[0]
 	}
 }
 

@@ -36,10 +36,12 @@ func (r *resolver) queue(name string, f func(storage.QueueItem) bool) error {
 	}
 }
 
+// A place is a delivery of an entry, by their indices.
+type place struct{ entry, delivery int }
+
 // deliveries looks up what is not settled, and what waits for a person before it
 // has a destination.
 func (r *resolver) deliveries(entries []Entry) error {
-	type place struct{ entry, delivery int }
 	sought := map[string]map[string][]place{} // destination -> mark
 	held := map[string]int{}
 	for i, x := range entries {
@@ -56,6 +58,23 @@ func (r *resolver) deliveries(entries []Entry) error {
 			held[x.Ref] = i
 		}
 	}
+	if err := r.queued(entries, sought); err != nil {
+		return err
+	}
+	if err := r.held(entries, held); err != nil {
+		return err
+	}
+	for i := range entries {
+		for _, d := range entries[i].Deliveries {
+			entries[i].add(d.State)
+		}
+		slices.SortFunc(entries[i].States, func(a, b State) int { return slices.Index(States, a) - slices.Index(States, b) })
+	}
+	return nil
+}
+
+// queued looks up what is in the queues of destinations, by its mark.
+func (r *resolver) queued(entries []Entry, sought map[string]map[string][]place) error {
 	for destination, marks := range sought {
 		err := r.queue(delivery.Queue(destination), func(it storage.QueueItem) bool {
 			t, err := delivery.DecodeTicket(it.Value)
@@ -74,31 +93,27 @@ func (r *resolver) deliveries(entries []Entry) error {
 			return err
 		}
 	}
-	if len(held) > 0 {
-		err := r.queue(intake.HeldQueue, func(it storage.QueueItem) bool {
-			for _, ref := range it.About {
-				i, ok := held[ref.String()]
-				if !ok {
-					continue
-				}
-				if t, err := intake.DecodeHeldTicket(it.Value); err == nil && !slices.ContainsFunc(entries[i].Reasons, func(r reason.Reason) bool { return r.String() == t.Reason.String() }) {
-					entries[i].Reasons = append(entries[i].Reasons, t.Reason)
-				}
-				entries[i].add(Held)
-			}
-			return true
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for i := range entries {
-		for _, d := range entries[i].Deliveries {
-			entries[i].add(d.State)
-		}
-		slices.SortFunc(entries[i].States, func(a, b State) int { return slices.Index(States, a) - slices.Index(States, b) })
-	}
 	return nil
+}
+
+// held looks up what waits for a person; held is the entries by their references.
+func (r *resolver) held(entries []Entry, held map[string]int) error {
+	if len(held) == 0 {
+		return nil
+	}
+	return r.queue(intake.HeldQueue, func(it storage.QueueItem) bool {
+		for _, ref := range it.About {
+			i, ok := held[ref.String()]
+			if !ok {
+				continue
+			}
+			if t, err := intake.DecodeHeldTicket(it.Value); err == nil && !slices.ContainsFunc(entries[i].Reasons, func(r reason.Reason) bool { return r.String() == t.Reason.String() }) {
+				entries[i].Reasons = append(entries[i].Reasons, t.Reason)
+			}
+			entries[i].add(Held)
+		}
+		return true
+	})
 }
 
 // stateOf is the state of an item that is in the queue of a destination.

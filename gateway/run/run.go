@@ -142,14 +142,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Gateway, error)
 }
 
 func (g *Gateway) assemble() error {
-	g.goRun("store", func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-g.store.Failed():
-			return ErrStore
-		}
-	})
+	g.goRun("store", g.watchStore)
 	g.goRun("strangers", func(ctx context.Context) error { g.strangers.store(ctx); return ctx.Err() })
 	if err := g.startVitals(); err != nil {
 		return err
@@ -171,12 +164,7 @@ func (g *Gateway) assemble() error {
 	}
 	knows := g.knowledge()
 	g.startLab(&knows)
-	iw := &interpret.Worker{
-		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
-		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told, Doubted: g.doubted,
-		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Codes: g.codeTable, Knows: knows,
-	}
-	g.goRun("interpret", iw.Run)
+	g.goRun("interpret", g.interpreter(knows).Run)
 	if err := g.startImagingOut(); err != nil {
 		return err
 	}
@@ -191,10 +179,7 @@ func (g *Gateway) assemble() error {
 	g.startMonitors()
 	g.startHL7()
 	g.startDICOM()
-	g.desk().register(g.acts)
-	g.mapDesk().register(g.acts)
-	g.codesDesk().register(g.acts)
-	g.journal().Register(g.acts)
+	g.registerActs()
 	g.startBackup()
 	g.startRetention()
 	g.startScrub()
@@ -202,6 +187,33 @@ func (g *Gateway) assemble() error {
 	g.startAlerts()
 	g.startConsole()
 	return nil
+}
+
+// watchStore ends the gateway when its store has failed.
+func (g *Gateway) watchStore(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-g.store.Failed():
+		return ErrStore
+	}
+}
+
+// interpreter makes messages of what came in.
+func (g *Gateway) interpreter(knows interpret.Knowledge) *interpret.Worker {
+	return &interpret.Worker{
+		Store: g.store, Intake: g.in, Site: interpret.Site{ID: g.cfg.Site.ID, Name: g.cfg.Site.Name},
+		Connections: g.connection, Routes: g.routes, Log: g.log, Publish: g.vitals.publish, Heard: g.states.told, Doubted: g.doubted,
+		Finish: finishes(g.cfg.Destinations), Maps: g.maps, Codes: g.codeTable, Knows: knows,
+	}
+}
+
+// registerActs takes what a person may do.
+func (g *Gateway) registerActs() {
+	g.desk().register(g.acts)
+	g.mapDesk().register(g.acts)
+	g.codesDesk().register(g.acts)
+	g.journal().Register(g.acts)
 }
 
 // journal is what came in and went out, to look at.

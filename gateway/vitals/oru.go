@@ -48,39 +48,43 @@ func ORU(obs []record.Observation, unit, device string, ends lis.Ends, controlID
 	set(obr, "4.3", "MDC")
 	set(obr, "7", hl7.FormatTime(received))
 	for i, o := range obs {
-		obx := m.Append("OBX")
-		set(obx, "1", fmt.Sprint(i+1))
-		set(obx, "2", lis.ValueType(o.Value))
-		if o.Code != 0 {
-			set(obx, "3.1", fmt.Sprint(o.Code))
-			set(obx, "3.2", o.MDC)
-			set(obx, "3.3", "MDC")
-		} else {
-			set(obx, "3.2", o.MDC)
-			set(obx, "3.3", "L")
-		}
-		set(obx, "4", fmt.Sprintf("0.0.0.%d", i+1))
-		status := "R"
-		if o.State == record.Valid || o.State == record.Questionable {
-			set(obx, "5", o.Value)
-		} else {
-			status = "X" // no result can be obtained
-		}
-		set(obx, "6.1", o.UCUM)
-		if o.UCUM != "" {
-			set(obx, "6.3", "UCUM")
-		}
-		if o.State == record.Questionable {
-			set(obx, "8", "QUES")
-		}
-		set(obx, "11", status)
-		if !o.Observed.At.IsZero() {
-			set(obx, "14", hl7.FormatTime(o.Observed.At))
-		}
-		set(obx, "18.1", o.Device.Serial)
+		setOBX(set, m.Append("OBX"), i+1, o)
 	}
 	if failed != nil {
 		return nil, fmt.Errorf("vitals: ORU^R01: %w", failed)
 	}
 	return m.Bytes(), nil
+}
+
+// setOBX sets the fields of the nth observation, n from 1.
+func setOBX(set func(s hl7.Segment, path, value string), obx hl7.Segment, n int, o record.Observation) {
+	set(obx, "1", fmt.Sprint(n))
+	set(obx, "2", lis.ValueType(o.Value))
+	if o.Code != 0 {
+		set(obx, "3.1", fmt.Sprint(o.Code))
+		set(obx, "3.2", o.MDC)
+		set(obx, "3.3", "MDC")
+	} else {
+		set(obx, "3.2", o.MDC)
+		set(obx, "3.3", "L")
+	}
+	set(obx, "4", fmt.Sprintf("0.0.0.%d", n))
+	status := "R"
+	if o.State == record.Valid || o.State == record.Questionable {
+		set(obx, "5", o.Value)
+	} else {
+		status = "X" // no result can be obtained
+	}
+	set(obx, "6.1", o.UCUM)
+	if o.UCUM != "" {
+		set(obx, "6.3", "UCUM")
+	}
+	if o.State == record.Questionable {
+		set(obx, "8", "QUES")
+	}
+	set(obx, "11", status)
+	if !o.Observed.At.IsZero() {
+		set(obx, "14", hl7.FormatTime(o.Observed.At))
+	}
+	set(obx, "18.1", o.Device.Serial)
 }
