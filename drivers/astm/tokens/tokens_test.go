@@ -126,12 +126,67 @@ func TestAnswerIsLookedUpAgainWhenTheBidIsAccepted(t *testing.T) {
 	}
 }
 
-// The analyser's time-out is 3 s, three times; its own bid goes before ours.
+// The analyser's own bid goes before ours; behind its session the answer is due again.
+func TestAnswerWaitsForTheAnalysersSession(t *testing.T) {
+	const query = `H|\^&<CR>Q|1|^S1||ALL<CR>L|1|N<CR>`
+	sessiontest.Script{New: start, Answer: answer, Text: `
+> <ENQ>
+< <ACK>
+> <STX>
+< <ACK>
+> ` + query + `<ETX>
+= store ` + query + `
+< <ACK>
+> <EOT>
+< <ACK>
+= ended
+< <ENQ>
+> <ENQ>
+< <ACK>
+> <STX>
+< <ACK>
+> ` + result + `<ETX>
+= store ` + result + `
+< <ACK>
+> <EOT>
+< <ACK>
+= ended
+< <ENQ>
+> <ACK>
+< <STX>
+> <ACK>
+< H|\^&<CR>O|1|S1||^^^TSH<CR>L|1|N<CR><ETX>
+> <ACK>
+< <EOT>
+> <ACK>
+= sent
+`}.Play(t)
+}
+
+// A query that comes again is answered once.
+func TestQueryThatComesAgainIsAnsweredOnce(t *testing.T) {
+	r := &sessiontest.Run{Core: start(), Answer: answer}
+	query := "\x05\x02H|\\^&\rQ|1|^S1|\rL|1|N\r\x03\x04"
+	if err := r.Device([]byte(query + query + "\x06\x06\x06\x06")); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for _, l := range r.Log {
+		if l == "= sent" {
+			sent++
+		}
+	}
+	if sent != 1 {
+		t.Errorf("answered %d times: %q", sent, r.Log)
+	}
+}
+
+// The analyser's time-out is 3 s, three times; its bid is yielded to as often.
 func TestAnswerIsGivenUp(t *testing.T) {
 	query := []byte("\x05\x02H|\\^&\rQ|1|^S1|\rL|1|N\r\x03\x04")
 	for want, events := range map[string][]string{
 		"= unsent no reply for 3s, 3 times":      {"~", "~", "~"},
-		"= unsent the analyser bid for the line": {"\x05"},
+		"= unsent the analyser bid for the line": {"\x05", "\x04", "\x05", "\x04", "\x05"},
 		"= unsent line cut":                      {"cut"},
 	} {
 		r := &sessiontest.Run{Core: start(), Answer: answer}
