@@ -13,6 +13,7 @@ package tokens
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"nhip/drivers/session"
@@ -59,6 +60,7 @@ type Options struct {
 type question struct {
 	message []byte
 	query   record.Query
+	bids    int // that met the analyser's own
 }
 
 // Link is the host's side of the line.
@@ -151,8 +153,10 @@ func (k *Link) complete() []session.Action {
 	}
 	if k.o.Queries != nil {
 		for _, q := range k.o.Queries(message) {
+			// A query that comes again stands for the one before.
+			k.asked = slices.DeleteFunc(k.asked, func(x question) bool { return slices.Equal(x.query.Specimens, q.Specimens) })
 			if !q.Cancel && len(k.asked) < 16 {
-				k.asked = append(k.asked, question{message, q})
+				k.asked = append(k.asked, question{message: message, query: q})
 			}
 		}
 	}
@@ -256,10 +260,14 @@ func (k *Link) put(b []byte) []session.Action {
 }
 
 // replied takes the reply to what we sent. ENQ in place of it is the analyser's bid,
-// and the analyser has priority.
+// and the analyser has priority: the answer is due again behind its session.
 func (k *Link) replied(b byte) []session.Action {
 	switch {
 	case b == enq && k.state == offering:
+		if k.of.bids++; k.of.bids < attempts {
+			k.state, k.asked = begun, slices.Insert(k.asked, 0, k.of)
+			return k.accept()
+		}
 		actions := k.give("the analyser bid for the line")
 		k.state = begun
 		return append(actions, k.accept()...)
@@ -297,7 +305,7 @@ func (k *Link) TimedOut() []session.Action {
 		return append(k.give(fmt.Sprintf("no reply for %v, %d times", replyTime, attempts)), k.ask()...)
 	}
 	actions := k.incomplete("no token for 30 s")
-	k.state = neutral
+	k.state, k.asked = neutral, nil // it does not wait any more
 	return append(actions, session.Wait{})
 }
 
