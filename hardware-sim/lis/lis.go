@@ -69,11 +69,14 @@ type LIS struct {
 	total  int
 	other  int
 	serial int
-	served int64 // connections
+	served int64 // the number of the newest connection
 }
 
-// New returns a LIS that does not listen yet.
-func New(o Options) *LIS { return &LIS{o: o, done: map[string]int{}} }
+// New returns a LIS that does not listen yet. Its connections are numbered from the time
+// on, so that those of a LIS that was killed and begun anew have other numbers.
+func New(o Options) *LIS {
+	return &LIS{o: o, done: map[string]int{}, served: time.Now().UnixNano()}
+}
 
 // Inject adds faults to those that are still due.
 func (l *LIS) Inject(f Faults) {

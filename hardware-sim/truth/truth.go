@@ -97,7 +97,7 @@ type Delivery struct {
 	Patient     string   `json:"patient,omitempty"`
 	Results     []Result `json:"results,omitempty"`
 	Faults      []string `json:"faults,omitempty"`     // what the destination itself found wrong with it
-	Connection  int64    `json:"connection,omitempty"` // that it came on, where the destination tells them apart; from 1
+	Connection  int64    `json:"connection,omitempty"` // that it came on, where the destination tells them apart; 0: it does not
 	Outcome     Outcome  `json:"outcome"`
 	Answer      string   `json:"answer"` // the answer, in words or as a code
 }
